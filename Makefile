@@ -1,0 +1,54 @@
+# What a newcomer needs: `make demo` to see it work, `make test` before a change is handed in.
+# Both set up what they need on Debian and Ubuntu, and say what is missing elsewhere.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+DEMO_VAULT ?= demo-vault
+
+.PHONY: help demo build test bench lint clean setup-build setup-postgres setup-docker setup-python
+
+help: ## Say what can be made
+	@echo "barkeep keeps your market bars, and the rest of the trading database."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-postgres build ## Dump, verify, restore, compare and check a trading database, start to end
+	@echo "demo: running barkeep demo into ./$(DEMO_VAULT)"
+	@if "$(CARGO_TARGET_DIR)/release/barkeep" demo --vault "$(DEMO_VAULT)"; then \
+		echo "demo: OK, the vault is ./$(DEMO_VAULT); try: target/release/barkeep --vault $(DEMO_VAULT) list"; \
+	else status=$$?; echo "demo: FAILED with exit code $$status (docs/exit-codes.md)" >&2; exit $$status; fi
+
+build: setup-build ## Build the release binary
+	@echo "build: cargo build --release (several minutes the first time)"
+	@$(CARGO) build --release --locked
+
+test: setup-build setup-postgres setup-docker setup-python ## Run every test, with Docker, PostgreSQL and the Parquet readers
+	@scripts/test.sh
+
+bench: setup-build setup-postgres ## Measure against the goals and print the table
+	@echo "bench: cargo bench (close other programs; the numbers are this machine's)"
+	@$(CARGO) bench --locked
+
+lint: setup-build ## Formatting, clippy, docs and licences; any warning is an error
+	@echo "lint: cargo fmt --check"
+	@$(CARGO) fmt --all --check
+	@echo "lint: cargo clippy"
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@echo "lint: cargo doc"
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	@scripts/lint-deps.sh
+	@scripts/lint-shell.sh
+	@echo "lint: OK"
+
+clean: ## Remove what was built, and the demo's vault
+	@echo "clean: removing $(CARGO_TARGET_DIR) and ./$(DEMO_VAULT)"
+	@$(CARGO) clean --quiet
+	@rm -rf "$(CARGO_TARGET_DIR)/venv" "$(CARGO_TARGET_DIR)/regress" "$(CARGO_TARGET_DIR)/image" "$(DEMO_VAULT)"
+
+setup-build setup-postgres setup-docker setup-python:
+	@scripts/$@.sh

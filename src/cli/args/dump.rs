@@ -1,0 +1,54 @@
+//! `dump`: which database, which tables, and what the backup is called. The selection is shared with `restore`.
+
+/// Which tables.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectionArgs {
+    /// Take these tables only (psql pattern; one that matches nothing is an error)
+    #[arg(long = "table", short = 't', value_name = "PATTERN")]
+    pub tables: Vec<String>,
+    /// Leave these tables out
+    #[arg(long = "exclude-table", short = 'T', value_name = "PATTERN")]
+    pub exclude_tables: Vec<String>,
+    /// Take these schemas only
+    #[arg(long = "schema", short = 'n', value_name = "PATTERN")]
+    pub schemas: Vec<String>,
+    /// Leave these schemas out
+    #[arg(long = "exclude-schema", short = 'N', value_name = "PATTERN")]
+    pub exclude_schemas: Vec<String>,
+    /// Take only the rows of TABLE for which SQL holds
+    #[arg(long = "where", value_name = "TABLE=SQL")]
+    pub conditions: Vec<String>,
+    /// Take no rows
+    #[arg(long, conflicts_with = "data_only")]
+    pub schema_only: bool,
+    /// Take no schema
+    #[arg(long)]
+    pub data_only: bool,
+}
+
+/// `dump`.
+#[derive(Debug, clap::Args)]
+pub struct DumpArgs {
+    /// The database: a URI, a key=value string, a service, or a name [default: from configuration and PG* variables]
+    #[arg(value_name = "DB")]
+    pub database: Option<String>,
+    /// Which tables.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Lanes: connections that read at the same time [default: one a processor, 2 to 8]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// A name to find this backup by
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// `forever`: retention never deletes this backup
+    #[arg(long, value_name = "HOW_LONG", value_parser = ["forever"])]
+    pub keep: Option<String>,
+    /// Any warning ends the run before the commit
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}

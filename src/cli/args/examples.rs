@@ -1,0 +1,70 @@
+//! The examples at the end of each command's help. `docs/cli.md` is made from them.
+
+pub(super) const BARKEEP: &str = "\
+Start here:
+  barkeep demo                                   see everything on a throw-away server
+  barkeep init --vault /backup/vault             make a vault and a configuration file
+  barkeep doctor postgres://db.example/trading   check everything before the first dump
+  barkeep dump postgres://db.example/trading     take a backup
+Exit codes are in docs/exit-codes.md: 0 is good, 3 is good with warnings, anything else is a failure.";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  barkeep demo                          with the PostgreSQL binaries of this machine, into ./demo-vault
+  barkeep demo --vault /tmp/v           into another vault
+  barkeep demo --server postgres://postgres@localhost/postgres";
+
+pub(super) const DUMP: &str = "\
+Examples:
+  barkeep dump postgres://backup@db.example/trading --vault /backup/vault
+  barkeep dump trading -n public -n market -T 'public.scratch_*' -j 4
+  barkeep dump trading -t orders -t trades --tag before-migration --keep forever
+  barkeep dump trading --where \"market_bars=ts >= '2026-01-01'\" --dry-run";
+
+pub(super) const RESTORE: &str = "\
+Examples:
+  barkeep restore --to trading_copy --create                 the latest backup into a new database, compared
+  barkeep restore --to trading -t orders --rename orders=orders_old
+  barkeep restore before-migration --to trading --map-schema public=recovery
+  barkeep restore --before 2026-11-20T02:00:00Z --to trading -t trades --mode only-missing
+  barkeep restore --to trading_copy --create --no-owner --roles skip";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  barkeep verify                        every byte of the latest backup
+  barkeep verify --level decode         every row of it
+  barkeep verify 20261120T02 --level exist --json";
+
+pub(super) const COMPARE: &str = "\
+Examples:
+  barkeep compare --db trading_copy            is the copy what was dumped?
+  barkeep compare --db trading_copy --rows     and if not, which rows differ?
+  barkeep compare before-migration --db trading --rows --limit 100";
+
+pub(super) const LIST: &str = "\
+Examples:
+  barkeep list --vault /backup/vault
+  barkeep list --json";
+
+pub(super) const SHOW: &str = "\
+Examples:
+  barkeep show                  the latest backup
+  barkeep show before-migration --columns
+  barkeep show 20261120T02 --json";
+
+pub(super) const FILES: &str = "\
+Examples:
+  barkeep files -t market_bars                 one path a line
+  barkeep files -t market_bars --duckdb        SELECT * FROM read_parquet('…');
+  duckdb -c \"$(barkeep files -t public.orders --duckdb)\"";
+
+pub(super) const INIT: &str = "\
+Examples:
+  barkeep init                                 ./barkeep.toml and the vault ./vault
+  barkeep init --vault /backup/vault
+  barkeep init --config /etc/barkeep.toml --vault /backup/vault";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  barkeep doctor postgres://backup@db.example/trading --vault /backup/vault
+  barkeep doctor --json";

@@ -1,0 +1,92 @@
+//! The configuration file as it is written. An unknown key is an error that names it: a misspelt `exclude_tables` must not
+//! make a backup of everything.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::ops::OpsError;
+
+/// `barkeep.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    pub(super) vault: Option<String>,
+    pub(super) database: Option<String>,
+    pub(super) jobs: Option<usize>,
+    pub(super) progress: Option<String>,
+    #[serde(default)]
+    pub(super) tools: Tools,
+    #[serde(default)]
+    pub(super) dump: Dump,
+}
+
+/// `[tools]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tools {
+    pub(super) pg_dump: Option<String>,
+}
+
+/// `[dump]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dump {
+    #[serde(default)]
+    pub(super) tables: Vec<String>,
+    #[serde(default)]
+    pub(super) exclude_tables: Vec<String>,
+    #[serde(default)]
+    pub(super) schemas: Vec<String>,
+    #[serde(default)]
+    pub(super) exclude_schemas: Vec<String>,
+    #[serde(default, rename = "where")]
+    pub(super) conditions: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) strict: bool,
+}
+
+/// Reads the text of a configuration file.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config, OpsError> {
+    toml::from_str(text).map_err(|error| {
+        // The error's own rendering quotes the line, and the line may have a password in it.
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let message = error.message().lines().next().unwrap_or_default().to_owned();
+        OpsError::Usage(format!("{} line {line}: {message}", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_and_no_value_is_shown() {
+        for text in [
+            "databse = 'postgres://u:hunter2@h/d'",
+            "[dump]\nexclude_table = ['hunter2']",
+            "vault = 'hunter2",
+        ] {
+            let error = parse(Path::new("b.toml"), text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = parse(Path::new("b.toml"), "[dump]\nexclude_table = ['x']").unwrap_err().to_string();
+        assert!(error.contains("`exclude_table`") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn the_template_of_init_is_a_valid_configuration() {
+        let template = crate::ops::init::template(Path::new("/srv/it's"));
+        assert_eq!(parse(Path::new("x"), &template).unwrap().vault.as_deref(), Some("/srv/it's"));
+        // And every setting it only comments on is one that exists.
+        let uncommented: String = template
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let config = parse(Path::new("x"), &uncommented).unwrap();
+        assert!(config.dump.strict && config.tools.pg_dump.is_some() && config.jobs == Some(4));
+    }
+}

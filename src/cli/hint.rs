@@ -1,0 +1,129 @@
+//! The one hint after an error: the next thing to do. Advice lives here and nowhere below, because only the command line
+//! knows what its user can type.
+
+use crate::base::BackupId;
+use crate::codec::CodecError;
+use crate::manifest::ManifestError;
+use crate::ops::OpsError;
+use crate::pg::PgError;
+use crate::pg::client_tools::ClientToolError;
+use crate::store::StoreError;
+
+/// The hint for an error, where there is a good one.
+pub(super) fn hint(error: &OpsError) -> Option<String> {
+    let text = match error {
+        OpsError::Usage(text) => return usage(text),
+        OpsError::Pg(error) => return pg(error),
+        OpsError::Store(error) => return store(error),
+        OpsError::ClientTool(error) => return tool(error),
+        OpsError::Rows { source: CodecError::Io(_), .. } => "check free space and the disk, then run again",
+        OpsError::Rows { .. } => {
+            "please report this with `barkeep show --columns` of the table; nothing was committed"
+        }
+        OpsError::SourceChanged(_) => {
+            "run again; if it happens every time, move the job that changes the table to another hour"
+        }
+        OpsError::Privileges(_) => {
+            "grant what is listed (or pg_read_all_data), use a role that has it, or leave the tables out with -T"
+        }
+        OpsError::Mismatch(_) => {
+            "delete nothing; `barkeep verify --level hash` says whether the files changed, and `barkeep list` shows \
+             older verified backups"
+        }
+        OpsError::Restore(_) => "`barkeep restore … --dry-run` prints the plan without touching the target",
+        OpsError::Schema(_) => {
+            "the statement is named above; --create with an empty database avoids objects that are there already"
+        }
+        OpsError::Manifest(_) | OpsError::Internal(_) => {
+            "run again with -v and report it with the output; nothing was committed"
+        }
+        OpsError::Interrupted(_) => "nothing was committed; run again",
+    };
+    Some(text.to_owned())
+}
+
+fn usage(text: &str) -> Option<String> {
+    if text == "no vault is named" {
+        return Some("give --vault DIR, set BARKEEP_VAULT, or run `barkeep init`".to_owned());
+    }
+    // Most usage errors say themselves what to do.
+    (!text.contains(';') && !text.contains('`'))
+        .then(|| "`barkeep <command> --help` has examples of every option".to_owned())
+}
+
+fn pg(error: &PgError) -> Option<String> {
+    let state = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
+    let text = match (error, state.as_str()) {
+        (PgError::Settings(_), _) => {
+            "a database is a URI (postgres://user@host/db), 'host=… dbname=…', 'service=…', or a name"
+        }
+        (_, "28P01" | "28000") => {
+            "put the password into ~/.pgpass or PGPASSWORD, and check pg_hba.conf on the server"
+        }
+        (PgError::Connect { .. }, "3D000") => {
+            "`psql -l` lists the databases; restore makes one with --create"
+        }
+        (PgError::Connect { .. }, "53300" | "57P03") => {
+            "the server has no room or is starting; try again later"
+        }
+        (PgError::Connect { .. }, _) => {
+            "check host and port, try the same address with psql, and run `barkeep doctor`"
+        }
+        (PgError::Tls { .. }, _) => "check sslmode and sslrootcert; `barkeep doctor` says what is asked for",
+        (_, "42501") => "`barkeep doctor` lists every table this role may not read",
+        (_, "22023" | "40001" | "55P03" | "42P01") => "the source changed while it was read; run again",
+        (_, "53100") => "the server's disk is full",
+        _ if error.is_connection_lost() => "the server went away; its log says why",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn store(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "a vault belongs to the user who made it (mode 0700); run as that user".to_owned()
+        }
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            "make room, then run again; nothing was committed".to_owned()
+        }
+        StoreError::Io { .. } => "check the path, the mount and the free space".to_owned(),
+        StoreError::NoVault(path) if path.exists() => format!(
+            "is something not mounted? `barkeep init --vault {}` makes a vault in an empty folder",
+            path.display()
+        ),
+        StoreError::NoVault(path) => {
+            format!("check --vault, or make one: barkeep init --vault {}", path.display())
+        }
+        StoreError::VaultFormat { .. } => "a newer barkeep wrote this vault: update this one".to_owned(),
+        StoreError::NoBackup { vault, .. } => {
+            format!("`barkeep list --vault {}` shows what there is", vault.display())
+        }
+        StoreError::Ambiguous { candidates, .. } => format!(
+            "give more letters: {}",
+            candidates.first().map(BackupId::as_str).unwrap_or("the whole id")
+        ),
+        StoreError::Manifest { source: ManifestError::Feature(_) | ManifestError::Format(_), .. } => {
+            "a newer barkeep wrote this backup: update this one".to_owned()
+        }
+        StoreError::Manifest { .. } | StoreError::Misplaced { .. } | StoreError::Damaged { .. } => {
+            "delete nothing; take the other copy of this vault, or an older backup that verifies".to_owned()
+        }
+    })
+}
+
+fn tool(error: &ClientToolError) -> Option<String> {
+    Some(match error {
+        ClientToolError::NotFound { server } => format!(
+            "install postgresql-client-{server}, set tools.pg_dump in barkeep.toml, or dump with --data-only"
+        ),
+        ClientToolError::TooOld { server, .. } => format!(
+            "install postgresql-client-{server}, or set tools.pg_dump = \"docker run --rm --network host \
+             postgres:{server} pg_dump\""
+        ),
+        ClientToolError::Setting(_) | ClientToolError::Run { .. } | ClientToolError::Version { .. } => {
+            "check tools.pg_dump in the configuration; `barkeep doctor` tries it".to_owned()
+        }
+        _ => return None,
+    })
+}

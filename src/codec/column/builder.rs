@@ -1,0 +1,312 @@
+//! [`ColumnBuilder`]: wire values of one column → one Arrow array.
+//!
+//! One `match` a value on an enum chosen once a column, straight into vectors: measured faster than column-wise passes.
+//! It does not keep exceptions; it says that a value is one.
+
+use std::sync::Arc;
+
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
+};
+use arrow_array::{
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray,
+    StringArray,
+};
+use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::DataType;
+
+use super::cells::{Bits, Strings};
+use super::nested::Nested;
+use super::printed::Form;
+use super::{arrow_type, fits, numeric, scalar};
+use crate::codec::CodecError;
+use crate::codec::wire::exact;
+use crate::manifest::Mapping;
+
+/// What became of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It stands in the array, and its wire bytes follow from it.
+    Natural,
+    /// It does not fit: NULL stands in the array, the caller keeps the wire bytes.
+    Exception,
+    /// Its value stands in the array, and the caller keeps its display scale.
+    DisplayScale(u16),
+}
+
+/// Collects the values of one column.
+pub struct ColumnBuilder {
+    cells: Cells,
+    validity: Bits,
+    data_type: DataType,
+}
+
+enum Cells {
+    Boolean(Bits),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    UInt32(Vec<u32>),
+    UInt64(Vec<u64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Decimal { values: Vec<i128>, precision: u8, scale: u8, display_scale: u16 },
+    Utf8(Strings),
+    Timestamp(Vec<i64>),
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Money(Vec<i128>),
+    Uuid(Vec<u8>),
+    Binary(Strings),
+    Printed { form: Form, text: Strings, scratch: Vec<u8> },
+    Nested(Box<Nested>),
+}
+
+impl Cells {
+    fn new(mapping: &Mapping) -> Self {
+        if let Some(form) = Form::of(mapping) {
+            return Cells::Printed { form, text: Strings::default(), scratch: Vec::new() };
+        }
+        match mapping {
+            Mapping::Boolean => Cells::Boolean(Bits::default()),
+            Mapping::Int16 => Cells::Int16(Vec::new()),
+            Mapping::Int32 => Cells::Int32(Vec::new()),
+            Mapping::Int64 => Cells::Int64(Vec::new()),
+            Mapping::UInt32 => Cells::UInt32(Vec::new()),
+            Mapping::UInt64 => Cells::UInt64(Vec::new()),
+            Mapping::Float32 => Cells::Float32(Vec::new()),
+            Mapping::Float64 => Cells::Float64(Vec::new()),
+            &Mapping::Decimal { precision, scale, display_scale } => {
+                Cells::Decimal { values: Vec::new(), precision, scale, display_scale }
+            }
+            Mapping::Money { .. } => Cells::Money(Vec::new()),
+            Mapping::Utf8 | Mapping::ServerText | Mapping::Bpchar { .. } => Cells::Utf8(Strings::default()),
+            Mapping::Binary => Cells::Binary(Strings::default()),
+            Mapping::Uuid => Cells::Uuid(Vec::new()),
+            Mapping::Date => Cells::Date(Vec::new()),
+            Mapping::Timestamp | Mapping::TimestampTz => Cells::Timestamp(Vec::new()),
+            Mapping::Time => Cells::Time(Vec::new()),
+            nested => Cells::Nested(Box::new(Nested::new(nested))),
+        }
+    }
+}
+
+impl ColumnBuilder {
+    /// An empty builder for values carried by `mapping`.
+    pub fn new(mapping: &Mapping) -> Self {
+        Self { cells: Cells::new(mapping), validity: Bits::default(), data_type: arrow_type(mapping) }
+    }
+
+    /// Adds one value, `None` for NULL. After an error the builder must not be used any more.
+    #[inline]
+    pub fn push(&mut self, wire: Option<&[u8]>) -> Result<Pushed, CodecError> {
+        let Some(wire) = wire else {
+            self.push_null()?;
+            return Ok(Pushed::Natural);
+        };
+        let pushed = match &mut self.cells {
+            Cells::Decimal { values, precision, scale, display_scale } => {
+                match numeric::to_scaled(wire, *precision, *scale)? {
+                    Some((value, dscale)) => {
+                        values.push(value);
+                        self.validity.push(true);
+                        return Ok(if dscale == *display_scale {
+                            Pushed::Natural
+                        } else {
+                            Pushed::DisplayScale(dscale)
+                        });
+                    }
+                    None => false,
+                }
+            }
+            Cells::Timestamp(values) => {
+                append(values, scalar::store_timestamp(i64::from_be_bytes(exact(wire)?)))
+            }
+            Cells::Int64(values) => append(values, Some(i64::from_be_bytes(exact(wire)?))),
+            Cells::Int32(values) => append(values, Some(i32::from_be_bytes(exact(wire)?))),
+            Cells::Float64(values) => append(values, Some(f64::from_be_bytes(exact(wire)?))),
+            Cells::Utf8(text) => {
+                let valid = std::str::from_utf8(wire).is_ok();
+                if valid {
+                    text.push(wire)?;
+                }
+                valid
+            }
+            _ => self.push_other(wire, true)?,
+        };
+        if pushed {
+            self.validity.push(true);
+            Ok(Pushed::Natural)
+        } else {
+            self.push_null()?;
+            Ok(Pushed::Exception)
+        }
+    }
+
+    /// Adds a value that `fits` has approved of, as part of a nested one.
+    pub(super) fn push_part(&mut self, wire: Option<&[u8]>) -> Result<(), CodecError> {
+        match (&self.cells, wire) {
+            (Cells::Nested(_), Some(wire)) => {
+                self.push_other(wire, false)?;
+                self.validity.push(true);
+            }
+            _ => {
+                let pushed = self.push(wire)?;
+                debug_assert_eq!(pushed, Pushed::Natural, "a part that `fits` approved of");
+            }
+        }
+        Ok(())
+    }
+
+    /// The kinds that are not on the hot path. Gives whether the value fits; if not, nothing was added.
+    #[inline(never)]
+    fn push_other(&mut self, wire: &[u8], check: bool) -> Result<bool, CodecError> {
+        Ok(match &mut self.cells {
+            Cells::Boolean(bits) => {
+                let [byte] = exact(wire)?;
+                if byte <= 1 {
+                    bits.push(byte == 1);
+                }
+                byte <= 1
+            }
+            Cells::Int16(values) => append(values, Some(i16::from_be_bytes(exact(wire)?))),
+            Cells::UInt32(values) => append(values, Some(u32::from_be_bytes(exact(wire)?))),
+            Cells::UInt64(values) => append(values, Some(u64::from_be_bytes(exact(wire)?))),
+            Cells::Float32(values) => append(values, Some(f32::from_be_bytes(exact(wire)?))),
+            Cells::Date(values) => append(values, scalar::store_date(i32::from_be_bytes(exact(wire)?))),
+            Cells::Time(values) => append(values, scalar::store_time(i64::from_be_bytes(exact(wire)?))),
+            Cells::Money(values) => append(values, Some(i128::from(i64::from_be_bytes(exact(wire)?)))),
+            Cells::Uuid(bytes) => {
+                bytes.extend_from_slice(&exact::<16>(wire)?);
+                true
+            }
+            Cells::Binary(bytes) => {
+                bytes.push(wire)?;
+                true
+            }
+            Cells::Printed { form, text, scratch } => {
+                let exact = form.print_exact(wire, &mut text.data, scratch)?;
+                if exact {
+                    text.close()?;
+                }
+                exact
+            }
+            Cells::Nested(nested) => {
+                if check && !fits(nested.mapping(), wire)? {
+                    return Ok(false);
+                }
+                nested.push(wire)?;
+                true
+            }
+            // The hot kinds were handled by the caller.
+            _ => false,
+        })
+    }
+
+    fn push_null(&mut self) -> Result<(), CodecError> {
+        self.validity.push(false);
+        match &mut self.cells {
+            Cells::Boolean(bits) => bits.push(false),
+            Cells::Int16(values) => values.push(0),
+            Cells::Int32(values) | Cells::Date(values) => values.push(0),
+            Cells::Int64(values) | Cells::Timestamp(values) | Cells::Time(values) => values.push(0),
+            Cells::UInt32(values) => values.push(0),
+            Cells::UInt64(values) => values.push(0),
+            Cells::Float32(values) => values.push(0.0),
+            Cells::Float64(values) => values.push(0.0),
+            Cells::Decimal { values, .. } | Cells::Money(values) => values.push(0),
+            Cells::Utf8(text) | Cells::Binary(text) | Cells::Printed { text, .. } => text.push(&[])?,
+            Cells::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
+            Cells::Nested(nested) => nested.push_null()?,
+        }
+        Ok(())
+    }
+
+    /// Values added since the last [`finish`](Self::finish).
+    pub fn len(&self) -> usize {
+        self.validity.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that the values take, without spare capacity.
+    pub fn bytes(&self) -> usize {
+        let rows = self.validity.len();
+        rows / 8
+            + match &self.cells {
+                Cells::Boolean(_) => rows / 8,
+                Cells::Int16(_) => 2 * rows,
+                Cells::Int32(_) | Cells::UInt32(_) | Cells::Float32(_) | Cells::Date(_) => 4 * rows,
+                Cells::Int64(_)
+                | Cells::UInt64(_)
+                | Cells::Float64(_)
+                | Cells::Timestamp(_)
+                | Cells::Time(_) => 8 * rows,
+                Cells::Decimal { .. } | Cells::Money(_) | Cells::Uuid(_) => 16 * rows,
+                Cells::Utf8(text) | Cells::Binary(text) | Cells::Printed { text, .. } => text.bytes(),
+                Cells::Nested(nested) => nested.bytes(),
+            }
+    }
+
+    /// The values as an array; the builder is empty again.
+    pub fn finish(&mut self) -> Result<ArrayRef, CodecError> {
+        let nulls = self.validity.take_nulls();
+        let data_type = &self.data_type;
+        Ok(match &mut self.cells {
+            Cells::Boolean(bits) => Arc::new(BooleanArray::new(bits.take(), nulls)),
+            Cells::Int16(values) => primitive::<Int16Type>(values, nulls, data_type)?,
+            Cells::Int32(values) => primitive::<Int32Type>(values, nulls, data_type)?,
+            Cells::Int64(values) => primitive::<Int64Type>(values, nulls, data_type)?,
+            Cells::UInt32(values) => primitive::<UInt32Type>(values, nulls, data_type)?,
+            Cells::UInt64(values) => primitive::<UInt64Type>(values, nulls, data_type)?,
+            Cells::Float32(values) => primitive::<Float32Type>(values, nulls, data_type)?,
+            Cells::Float64(values) => primitive::<Float64Type>(values, nulls, data_type)?,
+            Cells::Decimal { values, .. } | Cells::Money(values) => {
+                primitive::<Decimal128Type>(values, nulls, data_type)?
+            }
+            Cells::Timestamp(values) => primitive::<TimestampMicrosecondType>(values, nulls, data_type)?,
+            Cells::Date(values) => primitive::<Date32Type>(values, nulls, data_type)?,
+            Cells::Time(values) => primitive::<Time64MicrosecondType>(values, nulls, data_type)?,
+            Cells::Uuid(bytes) => {
+                let bytes = Buffer::from_vec(std::mem::take(bytes));
+                Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
+            }
+            Cells::Utf8(text) | Cells::Printed { text, .. } => {
+                let (offsets, data) = text.take();
+                Arc::new(StringArray::try_new(offsets, data, nulls)?)
+            }
+            Cells::Binary(bytes) => {
+                let (offsets, data) = bytes.take();
+                Arc::new(BinaryArray::try_new(offsets, data, nulls)?)
+            }
+            Cells::Nested(nested) => nested.finish(nulls, data_type)?,
+        })
+    }
+}
+
+#[inline]
+fn append<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
+    match value {
+        Some(value) => {
+            values.push(value);
+            true
+        }
+        None => false,
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+    data_type: &DataType,
+) -> Result<ArrayRef, CodecError>
+where
+    T::Native: ArrowNativeType,
+{
+    let values = ScalarBuffer::from(std::mem::take(values));
+    Ok(Arc::new(PrimitiveArray::<T>::try_new(values, nulls)?.with_data_type(data_type.clone())))
+}

@@ -1,0 +1,107 @@
+//! The vectors that a column's values are collected in, before they become Arrow buffers.
+
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+
+use crate::codec::CodecError;
+
+/// A vector of bits.
+#[derive(Default)]
+pub(crate) struct Bits {
+    bytes: Vec<u8>,
+    length: usize,
+    set: usize,
+}
+
+impl Bits {
+    #[inline]
+    pub(crate) fn push(&mut self, bit: bool) {
+        if self.length & 7 == 0 {
+            self.bytes.push(0);
+        }
+        if let Some(last) = self.bytes.last_mut() {
+            *last |= u8::from(bit) << (self.length & 7);
+        }
+        self.length += 1;
+        self.set += usize::from(bit);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn take(&mut self) -> BooleanBuffer {
+        let taken = std::mem::take(self);
+        BooleanBuffer::new(Buffer::from_vec(taken.bytes), 0, taken.length)
+    }
+
+    /// As a validity bitmap, which is left out if nothing is NULL.
+    pub(crate) fn take_nulls(&mut self) -> Option<NullBuffer> {
+        let all = self.set == self.length;
+        let bits = self.take();
+        (!all).then(|| NullBuffer::new(bits))
+    }
+}
+
+/// Offsets of variable-length things: one more than there are things.
+pub(crate) struct Offsets(Vec<i32>);
+
+impl Default for Offsets {
+    fn default() -> Self {
+        Self(vec![0])
+    }
+}
+
+impl Offsets {
+    /// Adds one thing of `length`. Fails where 32 bits end, which the caller's flushing keeps far away.
+    #[inline]
+    pub(crate) fn push(&mut self, length: usize) -> Result<(), CodecError> {
+        let end = self.end() as u64 + length as u64;
+        let bound = i32::MAX as u64;
+        let end =
+            i32::try_from(end).map_err(|_| CodecError::TooLarge { what: "a column", bytes: end, bound })?;
+        self.0.push(end);
+        Ok(())
+    }
+
+    fn end(&self) -> i32 {
+        self.0.last().copied().unwrap_or(0)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        4 * self.0.len()
+    }
+
+    pub(crate) fn take(&mut self) -> OffsetBuffer<i32> {
+        OffsetBuffer::new(ScalarBuffer::from(std::mem::take(self).0))
+    }
+}
+
+/// Texts or byte strings end to end.
+#[derive(Default)]
+pub(crate) struct Strings {
+    pub(crate) data: Vec<u8>,
+    offsets: Offsets,
+}
+
+impl Strings {
+    #[inline]
+    pub(crate) fn push(&mut self, value: &[u8]) -> Result<(), CodecError> {
+        self.offsets.push(value.len())?;
+        self.data.extend_from_slice(value);
+        Ok(())
+    }
+
+    /// Ends a value that was written to `data` directly.
+    pub(crate) fn close(&mut self) -> Result<(), CodecError> {
+        let length = self.data.len() - self.offsets.end() as usize;
+        self.offsets.push(length)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len() + self.offsets.bytes()
+    }
+
+    pub(crate) fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        (self.offsets.take(), Buffer::from_vec(std::mem::take(&mut self.data)))
+    }
+}

@@ -1,0 +1,20 @@
+//! One piece: tuples → a Parquet file and its exceptions sidecar ([`PieceWriter`]), and back ([`PieceReader`]).
+//!
+//! It knows sinks and sources, not paths; whoever opened a sink makes it durable.
+
+mod exceptions;
+mod guard;
+mod overlay;
+mod pages;
+mod reader;
+mod schema;
+mod sink;
+mod writer;
+
+pub use exceptions::FinishedExceptions;
+pub use reader::{PieceBounds, PieceReader};
+pub use schema::{EXCEPTIONS_KEY, SCHEMA_KEY};
+pub use writer::{FinishedPiece, FinishedSinks, PieceLimits, PieceWriter, RowGroupDigest};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! [`PieceWriter`]: tuples, one by one → one Parquet file.
+//!
+//! Each tuple is made canonical, hashed, decoded into columns and, where a value does not fit, noted in the sidecar.
+//! Memory is bounded by [`PieceLimits`]. It does not know when a piece is large enough; the caller asks
+//! [`PieceWriter::bytes_written`] and starts another one.
+
+use std::io::{self, Write};
+
+use arrow_array::builder::BooleanBuilder;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::file::metadata::KeyValue;
+
+use super::exceptions::{Exceptions, FinishedExceptions};
+use super::schema::{EXCEPTIONS_KEY, parquet_schema, writer_properties};
+use super::sink::HashingSink;
+use crate::base::{Digest, RowsetDigest};
+use crate::codec::CodecError;
+use crate::codec::column::{ColumnBuilder, Pushed, canonicalise};
+use crate::codec::rowset::RowHasher;
+use crate::codec::shape::PieceShape;
+use crate::codec::wire::Wire;
+
+/// When a piece writer lets go of what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PieceLimits {
+    /// Rows after which a row group closes.
+    pub group_rows: usize,
+    /// Bytes in memory (column vectors and encoded pages) after which a row group closes.
+    pub group_bytes: usize,
+    /// Rows that are collected before they are encoded.
+    pub batch_rows: usize,
+    /// Bytes that are collected before they are encoded.
+    pub batch_bytes: usize,
+    /// The zstd level of all columns.
+    pub zstd_level: i32,
+}
+
+impl Default for PieceLimits {
+    /// 1 Mi rows (smaller groups repeat dictionaries), 128 MiB, and batches that stay in the processor's caches.
+    fn default() -> Self {
+        Self {
+            group_rows: 1 << 20,
+            group_bytes: 128 << 20,
+            batch_rows: 16_384,
+            batch_bytes: 8 << 20,
+            zstd_level: 3,
+        }
+    }
+}
+
+/// One row group, which can be fetched and proven by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowGroupDigest {
+    /// First byte in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Rows.
+    pub rows: u64,
+    /// blake3 of these bytes.
+    pub blake3: Digest,
+}
+
+/// What the manifest needs to know of a finished piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedPiece {
+    /// Rows in it.
+    pub rows: u64,
+    /// Their rowset digest; derived columns are outside it.
+    pub digest: RowsetDigest,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// blake3 of the whole file.
+    pub blake3: Digest,
+    /// Row groups in order. Their offsets begin behind the file's magic bytes.
+    pub row_groups: Vec<RowGroupDigest>,
+    /// The sidecar, if one was opened.
+    pub exceptions: Option<FinishedExceptions>,
+    /// Values of each column that did not fit its type. Display scales are not counted.
+    pub exception_counts: Vec<u64>,
+    /// Bytes of all tuples as they were pushed, derived columns included.
+    pub copy_bytes: u64,
+}
+
+/// The sinks of a finished piece, complete but not made durable.
+#[derive(Debug)]
+pub struct FinishedSinks<W> {
+    /// The Parquet file.
+    pub piece: W,
+    /// The sidecar, if there is one.
+    pub sidecar: Option<W>,
+}
+
+/// Writes one piece.
+pub struct PieceWriter<W: Write + Send> {
+    shape: PieceShape,
+    schema: SchemaRef,
+    kept: usize,
+    hasher: RowHasher,
+    limits: PieceLimits,
+    builders: Vec<ColumnBuilder>,
+    writer: ArrowWriter<HashingSink<W>>,
+    exceptions: Exceptions<W>,
+    exception_counts: Vec<u64>,
+    digest: RowsetDigest,
+    copy_bytes: u64,
+    batch_rows: usize,
+    /// Wire bytes of the batch: a cheap measure of what the builders hold.
+    batch_bytes: usize,
+    group_rows: usize,
+    row_groups: Vec<RowGroupDigest>,
+    scratch: Vec<u8>,
+}
+
+impl<W: Write + Send> PieceWriter<W> {
+    /// Starts a piece on `sink`. `open_sidecar` is called at most once, when the first exception has to be written.
+    pub fn new(
+        sink: W,
+        shape: &PieceShape,
+        hasher: RowHasher,
+        limits: PieceLimits,
+        open_sidecar: Box<dyn FnMut() -> io::Result<W> + Send>,
+    ) -> Result<Self, CodecError> {
+        if !shape.is_ordered() {
+            return Err(CodecError::Piece("a derived column stands before others".to_owned()));
+        }
+        let schema = shape.arrow_schema();
+        let parquet = parquet_schema(shape)?;
+        let properties = writer_properties(&parquet, limits.zstd_level, Some(&shape.metadata))?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_skip_arrow_metadata(true)
+            .with_parquet_schema(parquet);
+        let writer = ArrowWriter::try_new_with_options(HashingSink::new(sink), schema.clone(), options)?;
+        let columns = shape.columns.len();
+        let mut piece = Self {
+            kept: shape.kept(),
+            schema,
+            hasher,
+            limits,
+            builders: shape.columns.iter().map(|column| ColumnBuilder::new(&column.mapping)).collect(),
+            writer,
+            exceptions: Exceptions::new(columns, limits.zstd_level, open_sidecar),
+            exception_counts: vec![0; columns],
+            digest: RowsetDigest::default(),
+            copy_bytes: 0,
+            batch_rows: 0,
+            batch_bytes: 0,
+            group_rows: 0,
+            row_groups: Vec::new(),
+            scratch: Vec::new(),
+            shape: shape.clone(),
+        };
+        // The first segment is the magic bytes, so that the next one starts with the first row group.
+        piece.cut()?;
+        Ok(piece)
+    }
+
+    /// Adds one tuple as `TupleStream` cuts it. It is made canonical in place. After an error the piece is useless.
+    pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), CodecError> {
+        let columns = self.shape.columns.len();
+        let found = Wire::new(tuple).u16()?;
+        if usize::from(found) != columns {
+            return Err(CodecError::FieldCount { expected: columns, found: i32::from(found) });
+        }
+        let row = self.digest.rows;
+        let mut at = 2;
+        let mut kept_end = 2;
+        for (index, column) in self.shape.columns.iter().enumerate() {
+            let mut cursor = Wire::new(&tuple[at..]);
+            let length = cursor.field()?.map(<[u8]>::len);
+            let start = at + 4;
+            at = start + length.unwrap_or(0);
+            if let Some(length) = length {
+                let wire = &mut tuple[start..start + length];
+                let in_column = |error: CodecError| error.in_column(&column.name);
+                canonicalise(&column.mapping, wire).map_err(in_column)?;
+                match self.builders[index].push(Some(wire)).map_err(in_column)? {
+                    Pushed::Natural => self.exceptions.natural(index),
+                    Pushed::DisplayScale(dscale) => self.exceptions.display_scale(index, row, dscale),
+                    Pushed::Exception => {
+                        self.exception_counts[index] += 1;
+                        self.exceptions.raw(index, row, wire);
+                    }
+                }
+            } else {
+                self.builders[index].push(None)?;
+            }
+            if index < self.kept {
+                kept_end = at;
+            }
+        }
+        if at != tuple.len() {
+            return Err(CodecError::malformed("bytes after the last field", at));
+        }
+        let hash = self.hash(tuple, kept_end);
+        self.digest.add_row(&hash);
+        self.copy_bytes += tuple.len() as u64;
+        self.batch_rows += 1;
+        self.batch_bytes += tuple.len();
+        self.close_what_is_full()
+    }
+
+    /// The hash of the tuple without its derived columns.
+    #[inline]
+    fn hash(&mut self, tuple: &[u8], kept_end: usize) -> [u8; 32] {
+        if self.kept == self.shape.columns.len() {
+            return self.hasher.hash(tuple);
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&(self.kept as u16).to_be_bytes());
+        self.scratch.extend_from_slice(&tuple[2..kept_end]);
+        self.hasher.hash(&self.scratch)
+    }
+
+    #[inline]
+    fn close_what_is_full(&mut self) -> Result<(), CodecError> {
+        let group_full = self.group_rows + self.batch_rows >= self.limits.group_rows;
+        let batch_full =
+            self.batch_rows >= self.limits.batch_rows || self.batch_bytes >= self.limits.batch_bytes;
+        if !group_full && !batch_full && !self.has_grown() {
+            return Ok(());
+        }
+        self.encode_batch()?;
+        if group_full || self.memory() >= self.limits.group_bytes {
+            self.close_group()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the columns hold much more than the wire bytes they came from: a numeric of ten bytes may have a text of
+    /// 131 072 digits. Asked once in a while only, because it visits every column.
+    #[inline]
+    fn has_grown(&self) -> bool {
+        self.batch_rows.is_multiple_of(64) && self.decoded_bytes() >= 4 * self.limits.batch_bytes
+    }
+
+    fn decoded_bytes(&self) -> usize {
+        self.builders.iter().map(ColumnBuilder::bytes).sum()
+    }
+
+    /// Bytes that are held in memory.
+    pub fn memory(&self) -> usize {
+        self.decoded_bytes() + self.writer.memory_size() + self.exceptions.memory()
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.digest.rows
+    }
+
+    /// About how large the file would be if it ended here: what is written, and what the open row group will take.
+    pub fn bytes_written(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    fn encode_batch(&mut self) -> Result<(), CodecError> {
+        if self.batch_rows == 0 {
+            return Ok(());
+        }
+        let mut arrays: Vec<ArrayRef> =
+            self.builders.iter_mut().map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
+        if arrays.is_empty() {
+            let mut placeholder = BooleanBuilder::new();
+            placeholder.append_nulls(self.batch_rows);
+            arrays.push(std::sync::Arc::new(placeholder.finish()));
+        }
+        self.writer.write(&RecordBatch::try_new(self.schema.clone(), arrays)?)?;
+        self.exceptions.end_batch()?;
+        self.group_rows += self.batch_rows;
+        (self.batch_rows, self.batch_bytes) = (0, 0);
+        Ok(())
+    }
+
+    fn close_group(&mut self) -> Result<(), CodecError> {
+        if self.group_rows == 0 {
+            return Ok(());
+        }
+        self.writer.flush()?;
+        let (offset, length, blake3) = self.cut()?;
+        let rows = std::mem::take(&mut self.group_rows) as u64;
+        self.row_groups.push(RowGroupDigest { offset, length, rows, blake3 });
+        Ok(())
+    }
+
+    /// Ends a segment of the file. The Parquet writer's own buffer is emptied first, or the segment would lack its
+    /// tail.
+    fn cut(&mut self) -> Result<(u64, u64, Digest), CodecError> {
+        self.writer.sync()?;
+        debug_assert_eq!(self.writer.bytes_written() as u64, self.writer.inner().written());
+        Ok(self.writer.inner_mut().cut())
+    }
+
+    /// Ends the piece: what the manifest needs, and the sinks for the caller to make durable.
+    pub fn finish(mut self) -> Result<(FinishedPiece, FinishedSinks<W>), CodecError> {
+        self.encode_batch()?;
+        self.close_group()?;
+        let entries = self.exceptions.entries();
+        let note = KeyValue::new(EXCEPTIONS_KEY.to_owned(), entries.to_string());
+        self.writer.append_key_value_metadata(note);
+        let sidecar = self.exceptions.finish()?;
+        let (piece, bytes, blake3) = self.writer.into_inner()?.finish();
+        let (exceptions, sidecar) = sidecar.unzip();
+        let finished = FinishedPiece {
+            rows: self.digest.rows,
+            digest: self.digest,
+            bytes,
+            blake3,
+            row_groups: self.row_groups,
+            exceptions,
+            exception_counts: self.exception_counts,
+            copy_bytes: self.copy_bytes,
+        };
+        Ok((finished, FinishedSinks { piece, sidecar }))
+    }
+}

@@ -1,0 +1,198 @@
+//! From a [`Manifest`] to the bytes in the vault and back: canonical JSON, the root digest, and the checks on reading.
+//!
+//! The root is the blake3, under a derivation context of its own, of the digests of the canonical head and body. It covers
+//! fields this version does not know, because it is computed from the JSON and not from the types.
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use super::Manifest;
+use crate::base::Digest;
+
+/// The format this version writes and reads.
+pub const FORMAT: &str = "barkeep-manifest/1";
+
+/// Features this version knows. An unknown one in `required` means: hands off.
+const KNOWN_FEATURES: &[&str] = &[];
+
+/// Longest manifest that is read: sizes that come out of a vault are bounded before anything is allocated.
+pub const MAX_BYTES: u64 = 1 << 30;
+
+/// Why a manifest is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or JSON that says a thing twice.
+    #[error("it is not well-formed JSON: {0}")]
+    Json(String),
+    /// A format of another time.
+    #[error("its format is {0:?}; this barkeep reads {FORMAT:?}")]
+    Format(String),
+    /// It needs a feature that is not known here.
+    #[error("it requires the feature {0:?}, which this barkeep does not know")]
+    Feature(String),
+    /// The root does not fit the content.
+    #[error("its root digest is {stored}, its content gives {computed}")]
+    Root {
+        /// What stands there.
+        stored: String,
+        /// What the content gives.
+        computed: Digest,
+    },
+    /// JSON, but not a manifest.
+    #[error("a field is missing or has the wrong form: {0}")]
+    Shape(String),
+    /// A path that leads out of the vault, or nowhere.
+    #[error("the path {0:?} is not a plain path inside the vault")]
+    Path(String),
+    /// Counts or indexes that contradict each other.
+    #[error("it contradicts itself: {0}")]
+    Contradiction(String),
+}
+
+/// A manifest together with its root digest and the bytes to store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SealedManifest {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its root.
+    pub root: Digest,
+    /// Canonical JSON, root included.
+    pub bytes: Vec<u8>,
+}
+
+impl SealedManifest {
+    /// Computes root and bytes of a manifest about to be written; refuses one that contradicts itself.
+    pub fn seal(manifest: Manifest) -> Result<Self, ManifestError> {
+        super::consistency::check(&manifest)?;
+        let mut value =
+            serde_json::to_value(&manifest).map_err(|error| ManifestError::Shape(error.to_string()))?;
+        let root = root_of(&value)?;
+        if let Value::Object(fields) = &mut value {
+            fields.insert("root".to_owned(), Value::String(root.to_string()));
+        }
+        let bytes = canonical(&value)?;
+        Ok(Self { manifest, root, bytes })
+    }
+
+    /// Reads the bytes of a stored manifest and believes them only if everything fits.
+    pub fn open(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let value = strict_json(bytes)?;
+        let format = value.get("format").and_then(Value::as_str).unwrap_or_default();
+        if format != FORMAT {
+            return Err(ManifestError::Format(format.to_owned()));
+        }
+        let stored = value.get("root").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let root = root_of(&value)?;
+        if stored != root.to_string() {
+            return Err(ManifestError::Root { stored, computed: root });
+        }
+        let features = value.get("required").and_then(Value::as_array).into_iter().flatten();
+        for feature in features.map(|feature| feature.as_str().unwrap_or_default()) {
+            if !KNOWN_FEATURES.contains(&feature) {
+                return Err(ManifestError::Feature(feature.to_owned()));
+            }
+        }
+        let manifest: Manifest =
+            serde_json::from_value(value).map_err(|error| ManifestError::Shape(error.to_string()))?;
+        super::consistency::check(&manifest)?;
+        Ok(Self { manifest, root, bytes: bytes.to_vec() })
+    }
+}
+
+/// RFC 8785: keys in order, one spelling for everything.
+pub fn canonical(value: &Value) -> Result<Vec<u8>, ManifestError> {
+    serde_json_canonicalizer::to_vec(value).map_err(|error| ManifestError::Json(error.to_string()))
+}
+
+/// The root of a manifest in JSON, whatever its `root` field says.
+fn root_of(value: &Value) -> Result<Digest, ManifestError> {
+    let Value::Object(fields) = value else {
+        return Err(ManifestError::Shape("it is not an object".to_owned()));
+    };
+    let null = Value::Null;
+    let part = |name: &str| fields.get(name).unwrap_or(&null);
+    let mut hasher = blake3::Hasher::new_derive_key("barkeep manifest root v1");
+    hasher.update(&tagged("barkeep manifest head v1", &canonical(part("head"))?));
+    hasher.update(&tagged("barkeep manifest body v1", &canonical(part("body"))?));
+    let mut rest = fields.clone();
+    for name in ["head", "body", "root"] {
+        rest.remove(name);
+    }
+    hasher.update(&canonical(&Value::Object(rest))?);
+    Ok(hasher.finalize().into())
+}
+
+fn tagged(context: &str, bytes: &[u8]) -> [u8; 32] {
+    blake3::derive_key(context, bytes)
+}
+
+/// JSON without the leniency: an object that names a key twice is refused, because two readers would see two documents.
+pub fn strict_json(bytes: &[u8]) -> Result<Value, ManifestError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let wrong = |error: serde_json::Error| ManifestError::Json(error.to_string());
+    let value = Strict.deserialize(&mut deserializer).map_err(wrong)?;
+    deserializer.end().map_err(wrong)?;
+    Ok(value)
+}
+
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Err(E::custom(format!("the number {value} is not whole; a manifest has none such")))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Strict)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = serde_json::Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if map.contains_key(&key) {
+                return Err(serde::de::Error::custom(format!("the key {key:?} stands there twice")));
+            }
+            let value = entries.next_value_seed(Strict)?;
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}

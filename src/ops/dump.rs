@@ -1,0 +1,316 @@
+//! `dump`: a database, or parts of it, into a new backup of a vault.
+//!
+//! The order is the algorithm: survey → choose → privileges → lock, snapshot, check → plan → data by lanes (pg_dump
+//! beside them) → counts, sequences → check again → manifest → commit. Until the last step nothing looks like a backup.
+
+mod data;
+mod finish;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{OpsError, Services};
+use crate::base::{BackupId, Digest, Event, TableName};
+use crate::catalog::{Pattern, Relation, SourceFacts};
+use crate::manifest::{SealedManifest, SelectionRecord, Warning};
+use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
+use crate::pg::{ConnectionSettings, LockOutcome, Locked, Source};
+use crate::plan::dump::{Chosen, choose_relations, unreadable};
+use crate::plan::selection::TableSelection;
+use crate::store::Vault;
+
+/// Rounds of lock and check before giving up on a schema that will not hold still.
+const ROUNDS: usize = 5;
+/// Versions a source may have.
+const SUPPORTED: std::ops::RangeInclusive<u32> = 14..=18;
+
+/// What to dump, and how.
+#[derive(Debug, Clone)]
+pub struct DumpRequest {
+    /// The database.
+    pub database: ConnectionSettings,
+    /// Which tables.
+    pub selection: TableSelection,
+    /// Row conditions by table pattern.
+    pub conditions: Vec<(Pattern, String)>,
+    /// Only the schema.
+    pub schema_only: bool,
+    /// Only the rows.
+    pub data_only: bool,
+    /// A name for it.
+    pub tag: Option<String>,
+    /// Never to be pruned.
+    pub keep_forever: bool,
+    /// Any warning ends the run before the commit.
+    pub strict: bool,
+    /// Lanes.
+    pub jobs: usize,
+    /// How long to wait for one lock, as `lock_timeout` takes it.
+    pub lock_timeout: Duration,
+    /// `tools.pg_dump` of the configuration.
+    pub pg_dump: Option<String>,
+    /// The value of PATH, for finding pg_dump.
+    pub path: Option<std::ffi::OsString>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+impl DumpRequest {
+    /// A whole database with two lanes.
+    pub fn new(database: ConnectionSettings) -> Self {
+        Self {
+            database,
+            selection: TableSelection::default(),
+            conditions: Vec::new(),
+            schema_only: false,
+            data_only: false,
+            tag: None,
+            keep_forever: false,
+            strict: false,
+            jobs: 2,
+            lock_timeout: Duration::from_secs(30),
+            pg_dump: None,
+            path: None,
+            dry_run: false,
+        }
+    }
+}
+
+/// What a dump did.
+#[derive(Debug, Clone, Serialize)]
+pub struct DumpReport {
+    /// The new backup; absent after a dry run.
+    pub backup: Option<BackupId>,
+    /// Its root digest.
+    pub root: Option<Digest>,
+    /// Table by table.
+    pub tables: Vec<TableReport>,
+    /// Rows in all.
+    pub rows: u64,
+    /// Bytes of COPY data.
+    pub bytes: u64,
+    /// Bytes stored, schema included.
+    pub stored: u64,
+    /// Bytes of them that an earlier backup had already.
+    pub reused: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// What is not in it.
+    pub omitted: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    /// True for a dry run.
+    pub dry_run: bool,
+}
+
+/// One table of a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableReport {
+    /// Which.
+    pub table: TableName,
+    /// Rows (estimated in a dry run).
+    pub rows: u64,
+    /// Bytes of COPY data (heap and TOAST in a dry run).
+    pub bytes: u64,
+    /// Bytes stored.
+    pub stored: u64,
+    /// Pieces.
+    pub pieces: usize,
+    /// Pieces an earlier backup had already.
+    pub reused: usize,
+    /// Units it was read in.
+    pub units: usize,
+    /// Values in the exceptions sidecar.
+    pub exceptions: u64,
+}
+
+/// What the phases hand on to each other.
+struct Run<'a> {
+    request: &'a DumpRequest,
+    services: &'a Services,
+    vault: &'a Vault,
+    facts: SourceFacts,
+    /// The role has timeouts of its own.
+    timeouts: bool,
+    /// Everything in the database, under the snapshot.
+    relations: Vec<Relation>,
+    chosen: Chosen,
+    warnings: Vec<Warning>,
+}
+
+/// Takes a backup.
+pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> Result<DumpReport, OpsError> {
+    let began = Instant::now();
+    if request.schema_only && request.data_only {
+        return Err(OpsError::Usage("--schema-only and --data-only exclude each other".to_owned()));
+    }
+    services.events.emit(Event::Phase("survey"));
+    let source = Source::connect(&request.database).await?;
+    let facts = source.facts().await?;
+    let major = facts.server_version_num / 10_000;
+    if !SUPPORTED.contains(&major) {
+        let text = format!("the server is PostgreSQL {}; barkeep dumps 14 to 18", facts.server_version);
+        return Err(OpsError::Usage(text));
+    }
+    let tool = find_pg_dump(request, major).await?;
+    let relations = source.relations().await?;
+    let chosen = choose_relations(&relations, &request.selection, facts.in_recovery);
+    strictly_matched(request, &relations)?;
+    permitted(&facts, &chosen)?;
+    if request.dry_run {
+        return Ok(finish::dry_run(request, &chosen, began));
+    }
+    let timeouts = source.has_timeouts().await?;
+    let (locked, relations, chosen) = lock(&source, request, &facts, chosen).await?;
+    drop(source);
+    let run = Run { request, services, vault, facts, timeouts, relations, chosen, warnings: Vec::new() };
+    run.through(locked, tool, began).await
+}
+
+impl Run<'_> {
+    async fn through(
+        mut self,
+        locked: Locked,
+        tool: Option<PgDump>,
+        began: Instant,
+    ) -> Result<DumpReport, OpsError> {
+        let id = BackupId::new(locked.time, rand::random());
+        let staging = Arc::new(self.vault.begin(&id)?);
+        let parameters = parameters(&self.request.database, self.timeouts);
+        let wait = self.request.lock_timeout;
+        let schema = async {
+            match &tool {
+                None => Ok(None),
+                Some(tool) => tool
+                    .schema(&parameters, Some(&locked.snapshot.name), wait)
+                    .await
+                    .map(Some)
+                    .map_err(OpsError::from),
+            }
+        };
+        self.services.events.emit(Event::Phase("data"));
+        let (schema, data) = futures_util::future::try_join(schema, self.data(&locked, &staging)).await?;
+        self.services.events.emit(Event::Phase("checking"));
+        if let Some(change) = locked.still_unchanged(&self.chosen.tables).await? {
+            return Err(OpsError::SourceChanged(change));
+        }
+        let sealed = self.manifest(&locked, &staging, data, schema, tool.as_ref()).await?;
+        if self.request.strict && !sealed.manifest.body.warnings.is_empty() {
+            return Err(finish::strict(&sealed));
+        }
+        self.commit(staging, &sealed)?;
+        self.services.events.emit(Event::Committed(id));
+        Ok(finish::report(&sealed, began))
+    }
+
+    fn commit(&self, staging: Arc<crate::store::Staging>, sealed: &SealedManifest) -> Result<(), OpsError> {
+        let staging = Arc::into_inner(staging)
+            .ok_or_else(|| OpsError::Internal("a thread still holds the staging folder".to_owned()))?;
+        staging.commit(sealed)?;
+        // What cannot be read back does not exist.
+        let read = self.vault.manifest(&sealed.manifest.head.id)?;
+        if read.root != sealed.root {
+            return Err(OpsError::Mismatch(
+                "the manifest on disk is not the one that was written".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+async fn find_pg_dump(request: &DumpRequest, major: u32) -> Result<Option<PgDump>, OpsError> {
+    if request.data_only {
+        return Ok(None);
+    }
+    let search = Search { setting: request.pg_dump.clone(), path: request.path.clone() };
+    Ok(Some(search.pg_dump(major).await?))
+}
+
+/// A pattern that matches nothing is a mistake that would otherwise be found on the worst day.
+fn strictly_matched(request: &DumpRequest, relations: &[Relation]) -> Result<(), OpsError> {
+    let names: Vec<&TableName> = relations.iter().map(|relation| &relation.name).collect();
+    let mut missing = request.selection.unmatched(names.iter().copied());
+    let unused =
+        request.conditions.iter().filter(|(pattern, _)| !names.iter().any(|name| pattern.matches(name)));
+    missing.extend(unused.map(|(pattern, _)| pattern.to_string()));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(OpsError::Usage(format!("nothing in the database matches {}", missing.join(", "))))
+}
+
+fn permitted(facts: &SourceFacts, chosen: &Chosen) -> Result<(), OpsError> {
+    let offending = unreadable(&chosen.tables);
+    if offending.is_empty() {
+        return Ok(());
+    }
+    let list = offending.join("\n  ");
+    Err(OpsError::Privileges(format!(
+        "the role {} cannot read every row of {} tables:\n  {list}",
+        facts.role,
+        offending.len()
+    )))
+}
+
+/// Lock, snapshot, check; again if something moved in between.
+async fn lock(
+    source: &Source,
+    request: &DumpRequest,
+    facts: &SourceFacts,
+    mut chosen: Chosen,
+) -> Result<(Locked, Vec<Relation>, Chosen), OpsError> {
+    let timeout = format!("{}ms", request.lock_timeout.as_millis());
+    let mut last = String::new();
+    for _ in 0..ROUNDS {
+        match source.lock(&chosen.tables, &timeout, facts.server_version_num).await? {
+            LockOutcome::Locked(locked, relations) => {
+                let seen = choose_relations(&relations, &request.selection, facts.in_recovery);
+                let same = |a: &Chosen, b: &Chosen| {
+                    a.tables.iter().map(|r| r.oid).eq(b.tables.iter().map(|r| r.oid))
+                };
+                if same(&seen, &chosen) {
+                    return Ok((*locked, relations, seen));
+                }
+                last = "a table appeared between survey and lock".to_owned();
+            }
+            LockOutcome::Changed(change) => last = change,
+        }
+        chosen = choose_relations(&source.relations().await?, &request.selection, facts.in_recovery);
+        permitted(facts, &chosen)?;
+    }
+    Err(OpsError::SourceChanged(format!("{last}, {ROUNDS} times in a row")))
+}
+
+fn parameters(settings: &ConnectionSettings, timeouts: bool) -> ConnectionParameters {
+    let text = |path: &std::path::PathBuf| path.display().to_string();
+    ConnectionParameters {
+        host: Some(settings.host.clone()),
+        port: Some(settings.port),
+        user: Some(settings.user.clone()),
+        password: settings.password.clone(),
+        database: Some(settings.database.clone()),
+        sslmode: Some(settings.tls.keyword().to_owned()),
+        sslrootcert: settings.root_cert.as_ref().map(text),
+        sslcert: settings.client_cert.as_ref().map(text),
+        sslkey: settings.client_key.as_ref().map(text),
+        // Only where they are needed: PgBouncer refuses a startup packet that has options.
+        options: timeouts.then(|| {
+            "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0".to_owned()
+        }),
+    }
+}
+
+/// The request as the manifest keeps it.
+fn selection_record(request: &DumpRequest) -> SelectionRecord {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
+    SelectionRecord {
+        tables: texts(&request.selection.tables),
+        exclude_tables: texts(&request.selection.exclude_tables),
+        schemas: texts(&request.selection.schemas),
+        exclude_schemas: texts(&request.selection.exclude_schemas),
+        schema_only: request.schema_only,
+        data_only: request.data_only,
+    }
+}

@@ -1,0 +1,168 @@
+//! [`OpsError`]: every way an operation can end badly, each with its documented exit code; and what operations share.
+
+use std::sync::Arc;
+
+use crate::base::{Clock, Events, Silent, SystemClock, TableName};
+use crate::codec::CodecError;
+use crate::pg::PgError;
+use crate::store::StoreError;
+
+/// What every operation needs from outside.
+#[derive(Clone)]
+pub struct Services {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where progress goes.
+    pub events: Arc<dyn Events>,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), events: Arc::new(Silent) }
+    }
+}
+
+/// The documented exit codes (`docs/exit-codes.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done.
+    Ok = 0,
+    /// A fault of barkeep's own.
+    Internal = 1,
+    /// The request makes no sense.
+    Usage = 2,
+    /// Done, with warnings.
+    Warnings = 3,
+    /// No vault, or one of another format.
+    Vault = 10,
+    /// Somebody else is at it.
+    Locked = 11,
+    /// No connection or no login.
+    Connect = 20,
+    /// The source changed under the dump, or its snapshot was lost.
+    SourceChanged = 21,
+    /// Privileges or row security.
+    Privileges = 22,
+    /// Storage.
+    Storage = 30,
+    /// Stored or restored bytes are not what they were.
+    Integrity = 40,
+    /// Checks or constraints failed.
+    Checks = 41,
+    /// A restore failed.
+    Restore = 42,
+    /// Try again later.
+    Temporary = 75,
+}
+
+/// How an operation fails.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// The request makes no sense, or cannot be met as asked; the text says what to do instead.
+    #[error("{0}")]
+    Usage(String),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Pg(#[from] PgError),
+    /// The vault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rows of one table could not be encoded or decoded.
+    #[error("{table}")]
+    Rows {
+        /// Which table.
+        table: TableName,
+        /// Why.
+        source: CodecError,
+    },
+    /// The source changed under the dump or the snapshot is gone.
+    #[error("the source changed under the dump: {0}")]
+    SourceChanged(String),
+    /// Privileges or row security stand in the way; every offending object is listed.
+    #[error("{0}")]
+    Privileges(String),
+    /// What came back is not what was stored.
+    #[error("{0}")]
+    Mismatch(String),
+    /// A restore cannot go on.
+    #[error("{0}")]
+    Restore(String),
+    /// pg_dump could not be found or failed.
+    #[error("the schema cannot be dumped")]
+    ClientTool(#[from] crate::pg::client_tools::ClientToolError),
+    /// Running schema statements failed.
+    #[error(transparent)]
+    Schema(#[from] crate::pipeline::schema::SchemaError),
+    /// A manifest that contradicts itself was about to be written.
+    #[error("the manifest is not sound")]
+    Manifest(#[from] crate::manifest::ManifestError),
+    /// The process was asked to stop.
+    #[error("stopped by {0}")]
+    Interrupted(&'static str),
+    /// A fault of barkeep's own.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl OpsError {
+    /// The exit code this error ends the program with.
+    pub fn exit_code(&self) -> u8 {
+        let code = match self {
+            Self::Usage(_) => ExitCode::Usage,
+            Self::Pg(error) => return pg_code(error),
+            Self::Store(error) => store_code(error),
+            // A full disk reaches us through the Parquet writer, wrapped twice.
+            Self::Rows { source, .. } if caused_by_io(source) => ExitCode::Storage,
+            Self::Rows { .. } | Self::Mismatch(_) => ExitCode::Integrity,
+            Self::SourceChanged(_) => ExitCode::SourceChanged,
+            Self::Privileges(_) => ExitCode::Privileges,
+            Self::Restore(_) | Self::Schema(_) => ExitCode::Restore,
+            Self::ClientTool(_) => ExitCode::Usage,
+            Self::Manifest(_) | Self::Internal(_) => ExitCode::Internal,
+            Self::Interrupted("SIGINT") => return 130,
+            Self::Interrupted(_) => return 143,
+        };
+        code as u8
+    }
+}
+
+fn caused_by_io(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        at = error.source();
+    }
+    false
+}
+
+fn pg_code(error: &PgError) -> u8 {
+    let state = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
+    let code = match (error, state.as_str()) {
+        (PgError::Settings(_), _) => ExitCode::Usage,
+        (PgError::Connect { .. }, "53300" | "57P03") => ExitCode::Temporary,
+        (PgError::Connect { .. } | PgError::Tls { .. }, _) => ExitCode::Connect,
+        (_, "42501") => ExitCode::Privileges,
+        (_, "22023" | "40001" | "55P03" | "42P01") => ExitCode::SourceChanged,
+        _ if error.is_connection_lost() => ExitCode::Connect,
+        _ => ExitCode::Internal,
+    };
+    code as u8
+}
+
+fn store_code(error: &StoreError) -> ExitCode {
+    match error {
+        StoreError::Io { .. } => ExitCode::Storage,
+        StoreError::NoVault(_) | StoreError::VaultFormat { .. } => ExitCode::Vault,
+        StoreError::NoBackup { .. } | StoreError::Ambiguous { .. } => ExitCode::Usage,
+        StoreError::Manifest { source, .. } => match source {
+            crate::manifest::ManifestError::Format(_) | crate::manifest::ManifestError::Feature(_) => {
+                ExitCode::Vault
+            }
+            _ => ExitCode::Integrity,
+        },
+        StoreError::Misplaced { .. } | StoreError::Damaged { .. } => ExitCode::Integrity,
+    }
+}

@@ -1,0 +1,15 @@
+//! One file per intention: what a command does, as a function that a program can call. No printing, no arguments.
+
+pub mod compare;
+pub mod demo;
+pub mod doctor;
+pub mod dump;
+mod error;
+pub mod files;
+pub mod init;
+pub mod list;
+pub mod restore;
+pub mod show;
+pub mod verify;
+
+pub use error::{ExitCode, OpsError, Services};

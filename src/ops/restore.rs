@@ -1,0 +1,338 @@
+//! `barkeep restore`: a backup, or a part of one, into a database.
+//!
+//! The order is the file's: choose, look before touching anything, make the database, schema before the rows, rows,
+//! sequences, schema after the rows, large objects, statistics, and last of all the journal goes. Every step is
+//! recorded in the transaction that does it, so the same request goes on where a killed one stopped. Restoring runs the
+//! backup's SQL as the connecting role. It does not compare: that is another operation, for the caller to run.
+
+mod after;
+mod create;
+mod preflight;
+mod rows;
+mod scope;
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{OpsError, Services};
+use crate::base::{Digest, Event, TableName};
+use crate::catalog::Pattern;
+use crate::manifest::SealedManifest;
+use crate::pg::{ConnectionSettings, Target};
+use crate::pipeline::journal::{JournalError, RestoreJournal};
+use crate::pipeline::load::LoadError;
+use crate::pipeline::schema::{Run, Violation, prepare};
+use crate::plan::ddl::{PostDataSchedule, RestoreOptions, pre_data};
+pub use crate::plan::load::Mode;
+use crate::store::{BackupChoice, Vault};
+use scope::Scope;
+
+/// What to do about roles that the backup names and the server lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolesMode {
+    /// Stop before the first statement and name them all.
+    #[default]
+    Require,
+    /// Make them, without LOGIN.
+    Create,
+    /// Leave out what names them.
+    Skip,
+}
+
+/// What to restore, where to, and how.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest<'a> {
+    /// The vault.
+    pub vault: &'a Vault,
+    /// Which backup.
+    pub choice: BackupChoice,
+    /// Where to.
+    pub target: ConnectionSettings,
+    /// Make the database first.
+    pub create: bool,
+    /// Tables wanted; none and no schemas: all.
+    pub tables: Vec<Pattern>,
+    /// Tables not wanted.
+    pub exclude_tables: Vec<Pattern>,
+    /// Schemas wanted.
+    pub schemas: Vec<Pattern>,
+    /// Schemas not wanted.
+    pub exclude_schemas: Vec<Pattern>,
+    /// Rows wanted of some tables, as SQL conditions.
+    pub where_: Vec<(Pattern, String)>,
+    /// Schemas under other names.
+    pub map_schema: Vec<(String, String)>,
+    /// Tables under other names.
+    pub rename: Vec<(TableName, TableName)>,
+    /// What to do with rows that are there.
+    pub mode: Mode,
+    /// Rows only, into tables that are there.
+    pub data_only: bool,
+    /// No rows.
+    pub schema_only: bool,
+    /// Give objects to their owners.
+    pub owners: bool,
+    /// Restore grants.
+    pub privileges: bool,
+    /// Use the tablespaces of the source.
+    pub tablespaces: bool,
+    /// Missing roles.
+    pub roles: RolesMode,
+    /// Let users' triggers fire where tables are there already.
+    pub triggers: bool,
+    /// Connections that load and build.
+    pub jobs: usize,
+    /// Say what would be done; do nothing.
+    pub dry_run: bool,
+    /// Tables whose rows come before those of others.
+    pub first: Vec<Pattern>,
+    /// Allow the very database the backup came from.
+    pub yes_overwrite_source: bool,
+    /// The caller compares afterwards; kept here so that a request is complete.
+    pub compare: bool,
+}
+
+impl<'a> RestoreRequest<'a> {
+    /// A full restore of one backup into one database, everything else by default.
+    pub fn new(vault: &'a Vault, choice: BackupChoice, target: ConnectionSettings) -> Self {
+        Self {
+            vault,
+            choice,
+            target,
+            create: false,
+            tables: Vec::new(),
+            exclude_tables: Vec::new(),
+            schemas: Vec::new(),
+            exclude_schemas: Vec::new(),
+            where_: Vec::new(),
+            map_schema: Vec::new(),
+            rename: Vec::new(),
+            mode: Mode::Fail,
+            data_only: false,
+            schema_only: false,
+            owners: true,
+            privileges: true,
+            tablespaces: true,
+            roles: RolesMode::Require,
+            triggers: false,
+            jobs: 4,
+            dry_run: false,
+            first: Vec::new(),
+            yes_overwrite_source: false,
+            compare: true,
+        }
+    }
+
+    fn options(&self) -> RestoreOptions {
+        RestoreOptions {
+            owners: self.owners,
+            privileges: self.privileges,
+            tablespaces: self.tablespaces,
+            access_methods: true,
+        }
+    }
+
+    /// Rows go into tables that may be there already.
+    fn fills_existing(&self) -> bool {
+        self.data_only || self.mode != Mode::Fail
+    }
+
+    /// Stands for everything that decides what a restore does, and nothing that only decides how fast.
+    fn fingerprint(&self, sealed: &SealedManifest) -> String {
+        let list = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>();
+        let conditions: Vec<(String, &String)> =
+            self.where_.iter().map(|(pattern, sql)| (pattern.to_string(), sql)).collect();
+        let value = serde_json::json!([
+            sealed.root.to_string(),
+            list(&self.tables),
+            list(&self.exclude_tables),
+            list(&self.schemas),
+            list(&self.exclude_schemas),
+            conditions,
+            self.map_schema,
+            self.rename,
+            self.mode,
+            [self.data_only, self.schema_only, self.owners, self.privileges, self.tablespaces, self.triggers],
+            self.roles,
+        ]);
+        Digest::of(value.to_string().as_bytes()).to_string()
+    }
+}
+
+/// One table's rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestoredTable {
+    /// Its name in the backup.
+    pub name: TableName,
+    /// Rows sent; fewer may have been wanted of them.
+    pub rows: u64,
+    /// Bytes of COPY data.
+    pub bytes: u64,
+    /// Time spent on it, all lanes together.
+    pub seconds: f64,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RestoreReport {
+    /// The backup.
+    pub backup: String,
+    /// Tables with rows.
+    pub tables: Vec<RestoredTable>,
+    /// Constraints that the rows violate.
+    pub violations: Vec<Violation>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Databases and roles that were made.
+    pub created: Vec<String>,
+    /// An interrupted restore was gone on with.
+    pub resumed: bool,
+    /// How long it took.
+    pub seconds: f64,
+    /// The steps, where nothing was done.
+    pub dry_run_plan: Vec<String>,
+}
+
+/// What all steps share once the decision has fallen.
+struct Restore<'a> {
+    request: &'a RestoreRequest<'a>,
+    services: &'a Services,
+    sealed: &'a SealedManifest,
+    scope: &'a Scope,
+    target: &'a Target,
+    journal: &'a RestoreJournal,
+}
+
+/// Restores.
+pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Result<RestoreReport, OpsError> {
+    let began = Instant::now();
+    let sealed = request.choice.find(request.vault)?;
+    let mut report =
+        RestoreReport { backup: sealed.manifest.head.id.to_string(), ..RestoreReport::default() };
+    services.events.emit(Event::Phase("preflight"));
+    let fingerprint = request.fingerprint(&sealed);
+    let (ground, existing) = preflight::ground(request, &sealed, &fingerprint).await?;
+    let scope = scope::choose(request, &sealed, &ground)?;
+    preflight::check(request, &sealed, &scope, &ground)?;
+    report.warnings.extend(scope.warnings.iter().cloned());
+    report.warnings.extend(preflight::warnings(&sealed, &ground));
+    if request.dry_run {
+        report.dry_run_plan = scope.plan(request, &sealed.manifest, &ground);
+        report.seconds = began.elapsed().as_secs_f64();
+        return Ok(report);
+    }
+    report.created = create::roles(request, &scope, &ground, &existing).await?;
+    let target = match ground.exists {
+        true => existing,
+        false => {
+            let target = create::database(request, &sealed.manifest, &existing, &mut report.warnings).await?;
+            report.created.push(format!("database {}", request.target.database));
+            target
+        }
+    };
+    let journal = RestoreJournal::open(target.client(), &sealed.manifest.head.id, &fingerprint).await?;
+    report.resumed = journal.is_resumed();
+    if let (Some(dump), None) = (&scope.schema, journal.chosen()) {
+        let chosen = dump.entries.iter().map(|entry| entry.dump_id).collect();
+        journal.choose(target.client(), &chosen).await?;
+    }
+    let run =
+        Restore { request, services, sealed: &sealed, scope: &scope, target: &target, journal: &journal };
+    run.all(&mut report).await?;
+    RestoreJournal::remove(target.client()).await?;
+    for warning in &report.warnings {
+        services.events.emit(Event::Warning(warning.clone()));
+    }
+    report.seconds = began.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+impl Restore<'_> {
+    async fn all(&self, report: &mut RestoreReport) -> Result<(), OpsError> {
+        let options = self.request.options();
+        let events = &*self.services.events;
+        let run = self.scope.schema.as_ref().map(|dump| Run {
+            dump,
+            options: &options,
+            journal: self.journal,
+            events,
+        });
+        if let Some(run) = &run {
+            events.emit(Event::Phase("schema"));
+            let client = self.target.lane().await?;
+            prepare(&client, run.dump).await?;
+            run.pre_data(&client, &pre_data(run.dump)).await?;
+        }
+        if self.request.schema_only {
+            return self.post_data(run, report).await;
+        }
+        events.emit(Event::Phase("data"));
+        let deferred = self.rows(report).await?;
+        self.sequences(report).await?;
+        self.post_data(run, report).await?;
+        self.deferred_rows(deferred, report).await?;
+        self.large_objects(report).await?;
+        events.emit(Event::Phase("analyze"));
+        self.analyze().await
+    }
+
+    async fn post_data(&self, run: Option<Run<'_>>, report: &mut RestoreReport) -> Result<(), OpsError> {
+        let Some(run) = run else { return Ok(()) };
+        self.services.events.emit(Event::Phase("indexes"));
+        let body = &self.sealed.manifest.body;
+        let populated: Vec<TableName> = match self.request.schema_only {
+            true => Vec::new(),
+            false => body.populated_views.iter().map(|view| self.scope.relation(view)).collect(),
+        };
+        let schedule = PostDataSchedule::new(run.dump, &populated);
+        let mut lanes = Vec::new();
+        for _ in 0..self.request.jobs.max(1).min(schedule.jobs().len()) {
+            let lane = self.target.lane().await?;
+            prepare(&lane, run.dump).await?;
+            lanes.push(lane);
+        }
+        report.violations = self.journal.violations();
+        if !lanes.is_empty() {
+            report.violations.extend(run.post_data(&lanes, &schedule).await?);
+        }
+        Ok(())
+    }
+}
+
+impl From<JournalError> for OpsError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Pg(error) => Self::Pg(error),
+            other => Self::Restore(other.to_string()),
+        }
+    }
+}
+
+impl From<LoadError> for OpsError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Pg(error) => Self::Pg(error),
+            LoadError::Store(error) => Self::Store(error),
+            LoadError::Rows { table, source, .. } => Self::Rows { table, source },
+            LoadError::Mismatch { .. } | LoadError::Lacks(_) => Self::Mismatch(error.to_string()),
+            LoadError::Refused { table, source } if source.is_connection_lost() => {
+                tracing::debug!(%table, "the connection was lost for good");
+                Self::Pg(source)
+            }
+            LoadError::Refused { table, source } => Self::Restore(format!("{table}: {}", spoken(&source))),
+        }
+    }
+}
+
+/// The server's message and code, without the detail, which may have values in it.
+fn spoken(error: &crate::pg::PgError) -> String {
+    use std::error::Error as _;
+    let server = error.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    let boxed = error.source().and_then(|source| source.downcast_ref::<Box<tokio_postgres::Error>>());
+    match server.or(boxed.map(|error| &**error)).and_then(|error| error.as_db_error()) {
+        Some(server) => format!("{error}: {} ({})", server.message(), server.code().code()),
+        None => error.to_string(),
+    }
+}

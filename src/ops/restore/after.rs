@@ -1,0 +1,112 @@
+//! What follows the rows and is no schema: sequences, owners of large objects, statistics.
+
+use std::collections::BTreeSet;
+
+use super::{Mode, Restore, RestoreReport};
+use crate::base::{Event, TableName, quote_literal};
+use crate::catalog::Sequence;
+use crate::manifest::TableKind;
+use crate::ops::OpsError;
+use crate::pg::PgError;
+
+impl Restore<'_> {
+    /// Puts sequences where they stood; where the database was in use already, only forward.
+    pub(super) async fn sequences(&self, report: &mut RestoreReport) -> Result<(), OpsError> {
+        let there = self.target.relations().await?;
+        let forward_only = self.request.data_only || self.request.mode != Mode::Fail;
+        for sequence in &self.sealed.manifest.body.sequences {
+            if !self.scope.sequences.contains(&sequence.name) {
+                continue;
+            }
+            let name = self.scope.relation(&sequence.name);
+            if !there.contains(&name) {
+                report.warnings.push(format!("the target has no sequence {name}"));
+                continue;
+            }
+            let sql = setval(sequence, &name, forward_only);
+            let doing = || format!("setting the sequence {name}");
+            self.target.client().batch_execute(&sql).await.map_err(|error| PgError::query(doing(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Owners, grants and comments of large objects.
+    pub(super) async fn large_objects(&self, report: &mut RestoreReport) -> Result<(), OpsError> {
+        let Some(objects) = &self.sealed.manifest.body.large_objects else { return Ok(()) };
+        if !self.scope.large_objects(&self.sealed.manifest) {
+            return Ok(());
+        }
+        for sql in &objects.statements {
+            let grants = sql.starts_with("GRANT") || sql.starts_with("REVOKE");
+            let owns = sql.contains(" OWNER TO ");
+            if (grants && !self.request.privileges) || (owns && !self.request.owners) {
+                continue;
+            }
+            if let Err(error) = self.target.client().batch_execute(sql).await {
+                let message =
+                    error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+                report.warnings.push(format!("{sql}: {message}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Statistics of what was loaded: without them the first queries are planned as if everything were empty.
+    pub(super) async fn analyze(&self) -> Result<(), OpsError> {
+        let body = &self.sealed.manifest.body;
+        let mut tables: BTreeSet<TableName> = BTreeSet::new();
+        for table in self.scope.tables.iter().filter_map(|index| body.tables.get(*index)) {
+            if table.kind == TableKind::Table {
+                tables.insert(self.scope.relation(&table.name));
+                tables.extend(table.root.iter().map(|root| self.scope.relation(root)));
+            }
+        }
+        for table in tables {
+            let sql = format!("ANALYZE {}", table.sql());
+            if let Err(error) = self.target.client().batch_execute(&sql).await {
+                let warning = format!("{table} could not be analyzed: {error}");
+                self.services.events.emit(Event::Warning(warning));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn setval(sequence: &Sequence, name: &TableName, forward_only: bool) -> String {
+    let value = quote_literal(&sequence.last_value);
+    let called = sequence.is_called;
+    let set = format!(
+        "SELECT pg_catalog.setval({}::pg_catalog.regclass, {value}::pg_catalog.int8, {called})",
+        quote_literal(&name.sql())
+    );
+    if !forward_only {
+        return set;
+    }
+    let further = if sequence.ascending { ">" } else { "<" };
+    format!(
+        "{set} FROM {} s WHERE {value}::pg_catalog.int8 {further} s.last_value \
+         OR ({value}::pg_catalog.int8 = s.last_value AND {called} AND NOT s.is_called)",
+        name.sql()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_in_use_moves_only_in_its_own_direction() {
+        let mut sequence = Sequence {
+            name: TableName::new("a", "s"),
+            last_value: "7".into(),
+            is_called: true,
+            owned_by: None,
+            ascending: true,
+        };
+        let name = sequence.name.clone();
+        assert!(!setval(&sequence, &name, false).contains("WHERE"));
+        assert!(setval(&sequence, &name, true).contains("'7'::pg_catalog.int8 > s.last_value"));
+        sequence.ascending = false;
+        assert!(setval(&sequence, &name, true).contains("'7'::pg_catalog.int8 < s.last_value"));
+    }
+}

@@ -1,0 +1,72 @@
+//! [`PgError`]: what can go wrong between barkeep and a server, with the statement or object it happened to.
+
+use tokio_postgres::error::SqlState;
+
+use super::TlsError;
+use super::settings::SettingsError;
+
+/// A failure on the way to, or at, a PostgreSQL server.
+#[derive(Debug, thiserror::Error)]
+pub enum PgError {
+    /// The address makes no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// No connection, or no login.
+    #[error("cannot connect to {target}")]
+    Connect {
+        /// Where to, without the password.
+        target: String,
+        /// Why.
+        source: Box<tokio_postgres::Error>,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS to {target}")]
+    Tls {
+        /// Where to.
+        target: String,
+        /// Why.
+        source: TlsError,
+    },
+    /// A statement failed.
+    #[error("{doing} failed")]
+    Query {
+        /// What was being done, in words.
+        doing: String,
+        /// The server's answer, or the connection's end.
+        source: Box<tokio_postgres::Error>,
+    },
+    /// The server answered something that makes no sense.
+    #[error("the server's answer is unexpected: {0}")]
+    Unexpected(&'static str),
+}
+
+impl PgError {
+    /// A failed statement, with what it was for.
+    pub fn query(doing: impl Into<String>, source: tokio_postgres::Error) -> Self {
+        Self::Query { doing: doing.into(), source: Box::new(source) }
+    }
+
+    /// The SQLSTATE, where the server sent one.
+    pub fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Connect { source, .. } | Self::Query { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+
+    /// The connection is gone (or never came to be), as against a statement that was refused.
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::Query { source, .. } => {
+                source.is_closed()
+                    || source.code().is_none()
+                    || source.code().is_some_and(|code| {
+                        code.code().starts_with("08")
+                            || matches!(code.code(), "57P01" | "57P02" | "57P03" | "25P03" | "25P04")
+                    })
+            }
+            Self::Connect { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! [`Source`]: the database being dumped, read by the protocol lock → snapshot → check.
+//!
+//! A snapshot is no lock. Taken the other way round, a TRUNCATE or rewrite between the two makes rows vanish without any
+//! error. So: `BEGIN` (no snapshot yet), `LOCK … ACCESS SHARE` on everything wanted (`LOCK` takes none either), and only
+//! then the first statement that takes the snapshot; then the catalog is read again under it, and whatever changed in
+//! between starts the round anew.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::settings::ConnectionSettings;
+use super::{PgError, connect, survey};
+use crate::base::{TableName, Timestamp};
+use crate::catalog::{LargeObjects, Relation, Sequence, SourceFacts};
+use crate::manifest::Snapshot;
+use crate::plan::mapping::NumericProfile;
+
+/// Tables locked in one statement: enough to be quick, few enough to keep the statement readable in a log.
+const LOCK_BATCH: usize = 500;
+
+/// A connection for looking around, before anything is locked.
+pub struct Source {
+    client: Client,
+    settings: ConnectionSettings,
+}
+
+/// A read-only look at any database: facts, sequences, rows, all under one snapshot.
+pub struct Probe {
+    client: Client,
+}
+
+impl Probe {
+    /// Connects and begins the transaction.
+    pub async fn connect(settings: &ConnectionSettings) -> Result<Self, PgError> {
+        let client = connect::open_pinned(settings, "barkeep").await?;
+        execute(&client, "beginning the transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
+        let version = connect::server_version(&client).await?;
+        pin_transaction(&client, version).await?;
+        Ok(Self { client })
+    }
+
+    /// Server and database.
+    pub async fn facts(&self) -> Result<SourceFacts, PgError> {
+        survey::source_facts(&self.client).await
+    }
+
+    /// Sequences and where they stand.
+    pub async fn sequences(&self) -> Result<Vec<(Sequence, bool)>, PgError> {
+        survey::sequences(&self.client).await
+    }
+
+    /// Marks a point to come back to: a failed statement would end the transaction, and with it the snapshot.
+    pub async fn mark(&self) -> Result<(), PgError> {
+        execute(&self.client, "setting a savepoint", "SAVEPOINT looking").await
+    }
+
+    /// Comes back to it.
+    pub async fn back(&self) -> Result<(), PgError> {
+        execute(&self.client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT looking").await
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// The leader: the connection that holds the locks and the snapshot. Dropping it ends both.
+pub struct Locked {
+    client: Client,
+    settings: ConnectionSettings,
+    /// The snapshot everything is read under.
+    pub snapshot: Snapshot,
+    /// The server's clock when it was taken.
+    pub time: Timestamp,
+}
+
+/// A connection that reads under the leader's snapshot.
+pub struct Lane {
+    client: Client,
+}
+
+/// How taking the locks can end short of success.
+#[derive(Debug)]
+pub enum LockOutcome {
+    /// Locks and snapshot are there, and the catalog under it.
+    Locked(Box<Locked>, Vec<Relation>),
+    /// A table vanished or changed between survey and lock; look again.
+    Changed(String),
+}
+
+impl std::fmt::Debug for Locked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Locked").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// Connects.
+    pub async fn connect(settings: &ConnectionSettings) -> Result<Self, PgError> {
+        let client = connect::open_pinned(settings, "barkeep dump").await?;
+        Ok(Self { client, settings: settings.clone() })
+    }
+
+    /// Server and database.
+    pub async fn facts(&self) -> Result<SourceFacts, PgError> {
+        survey::source_facts(&self.client).await
+    }
+
+    /// Whether the role or database sets a timeout that would end pg_dump before it can switch it off itself.
+    pub async fn has_timeouts(&self) -> Result<bool, PgError> {
+        let sql = "SELECT bool_or(reset_val <> '0') FROM pg_catalog.pg_settings WHERE name IN \
+                   ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')";
+        Ok(survey::rows(&self.client, "the role's timeouts", sql)
+            .await?
+            .first()
+            .is_some_and(|row| row.get(0)))
+    }
+
+    /// Every relation, as of now.
+    pub async fn relations(&self) -> Result<Vec<Relation>, PgError> {
+        survey::relations(&self.client).await
+    }
+
+    /// Locks `wanted`, takes the snapshot, and reads the catalog again under it.
+    pub async fn lock(
+        &self,
+        wanted: &[Relation],
+        lock_timeout: &str,
+        version: u32,
+    ) -> Result<LockOutcome, PgError> {
+        let client = connect::open_pinned(&self.settings, "barkeep dump").await?;
+        // Serializable is not asked for: REPEATABLE READ is what pg_dump reads under, and works on a standby.
+        execute(&client, "beginning the transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
+        pin_transaction(&client, version).await?;
+        execute(&client, "setting lock_timeout", &format!("SET LOCAL lock_timeout = '{lock_timeout}'"))
+            .await?;
+        for batch in wanted.chunks(LOCK_BATCH) {
+            let names: Vec<String> =
+                batch.iter().map(|relation| format!("ONLY {}", relation.name.sql())).collect();
+            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+            match client.batch_execute(&sql).await {
+                Ok(()) => {}
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                    return Ok(LockOutcome::Changed(
+                        "a table was dropped before it could be locked".to_owned(),
+                    ));
+                }
+                Err(error) => return Err(self.lock_failure(batch, error).await),
+            }
+        }
+        execute(&client, "resetting lock_timeout", "SET LOCAL lock_timeout = 0").await?;
+        let (snapshot, time) = take_snapshot(&client).await?;
+        let relations = survey::relations(&client).await?;
+        if let Some(change) = difference(wanted, &relations) {
+            return Ok(LockOutcome::Changed(change));
+        }
+        let locked = Locked { client, settings: self.settings.clone(), snapshot, time };
+        Ok(LockOutcome::Locked(Box::new(locked), relations))
+    }
+
+    /// Says who holds the lock that could not be had.
+    async fn lock_failure(&self, batch: &[Relation], error: tokio_postgres::Error) -> PgError {
+        let oids: Vec<u32> = batch.iter().map(|relation| relation.oid).collect();
+        let sql = "SELECT c.oid::pg_catalog.regclass::text || ' (pid ' || l.pid || ')' FROM pg_catalog.pg_locks l \
+                   JOIN pg_catalog.pg_class c ON c.oid = l.relation \
+                   WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.relation = ANY ($1)";
+        let holders: Vec<String> = match self.client.query(sql, &[&oids]).await {
+            Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+            Err(_) => Vec::new(),
+        };
+        let names: Vec<String> = batch.iter().take(3).map(|relation| relation.name.to_string()).collect();
+        let held = if holders.is_empty() { String::new() } else { format!("; held: {}", holders.join(", ")) };
+        PgError::query(
+            format!("locking {} of {} tables ({} …){held}", batch.len(), batch.len(), names.join(", ")),
+            error,
+        )
+    }
+}
+
+async fn execute(client: &Client, doing: &str, sql: &str) -> Result<(), PgError> {
+    client.batch_execute(sql).await.map_err(|error| PgError::query(doing, error))
+}
+
+/// What must hold inside the transaction even where a pooler hands out somebody else's session.
+async fn pin_transaction(client: &Client, version: u32) -> Result<(), PgError> {
+    let mut sql = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
+                   SET LOCAL row_security = off; SET LOCAL search_path = ''; SET LOCAL TimeZone = 'UTC'; \
+                   SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; \
+                   SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = content; \
+                   SET LOCAL synchronize_seqscans = off; SET LOCAL standard_conforming_strings = on"
+        .to_owned();
+    if version >= 170_000 {
+        sql.push_str("; SET LOCAL transaction_timeout = 0");
+    }
+    execute(client, "pinning the transaction's settings", &sql).await
+}
+
+async fn take_snapshot(client: &Client) -> Result<(Snapshot, Timestamp), PgError> {
+    let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text, \
+               (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8, \
+               (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+                     ELSE pg_catalog.pg_current_wal_lsn() END)::text";
+    let found = survey::rows(client, "the snapshot", sql).await?;
+    let row = found.first().ok_or(PgError::Unexpected("no snapshot was returned"))?;
+    let time = Timestamp::from_unix_micros(row.get(2))
+        .ok_or(PgError::Unexpected("the server's clock is out of range"))?;
+    Ok((Snapshot { name: row.get(0), xids: row.get(1), lsn: row.get(3), timeline: None }, time))
+}
+
+/// The first difference between what was locked and what the snapshot shows, in words.
+fn difference(locked: &[Relation], seen: &[Relation]) -> Option<String> {
+    let seen: BTreeMap<u32, &Relation> = seen.iter().map(|relation| (relation.oid, relation)).collect();
+    locked.iter().find_map(|before| {
+        let Some(now) = seen.get(&before.oid) else { return Some(format!("{} is gone", before.name)) };
+        if now.name != before.name || now.columns != before.columns || now.partition_of != before.partition_of
+        {
+            return Some(format!("{} has changed", before.name));
+        }
+        now.rewritten.then(|| format!("{} was truncated or rewritten", before.name))
+    })
+}
+
+impl Locked {
+    /// Opens a lane under the snapshot.
+    pub async fn lane(&self, version: u32) -> Result<Lane, PgError> {
+        Lane::open(&self.settings, &self.snapshot.name, version).await
+    }
+
+    /// The leader's own connection as a lane: the one that can read a table although an ALTER is queued behind its lock.
+    pub fn own_lane(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sequences, now that the snapshot stands.
+    pub async fn sequences(&self) -> Result<Vec<(Sequence, bool)>, PgError> {
+        survey::sequences(&self.client).await
+    }
+
+    /// Large objects, without their bytes.
+    pub async fn large_objects(&self) -> Result<LargeObjects, PgError> {
+        survey::large_objects(&self.client).await
+    }
+
+    /// What an unconstrained numeric column holds, exactly.
+    pub async fn profile_numeric(
+        &self,
+        table: &TableName,
+        columns: &[String],
+    ) -> Result<Vec<NumericProfile>, PgError> {
+        let list: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let c = crate::base::quote_ident(column);
+                let finite = format!("{c} NOT IN ('NaN', 'Infinity', '-Infinity')");
+                format!(
+                    "coalesce(max(pg_catalog.length(pg_catalog.trunc(pg_catalog.abs({c}::pg_catalog.numeric))::text)) \
+                     FILTER (WHERE {finite}), 1)::int8, \
+                     coalesce(max(pg_catalog.scale({c}::pg_catalog.numeric)) FILTER (WHERE {finite}), 0)::int8, \
+                     count(*) FILTER (WHERE NOT {finite}), count({c})"
+                )
+            })
+            .collect();
+        let sql = format!("SELECT {} FROM ONLY {}", list.join(", "), table.sql());
+        let found = survey::rows(&self.client, &format!("the numerics of {table}"), &sql).await?;
+        let row = found.first().ok_or(PgError::Unexpected("an aggregate gave no row"))?;
+        let number = |index: usize| u64::try_from(row.get::<_, i64>(index)).unwrap_or(0);
+        let digits = |index: usize| u32::try_from(number(index)).unwrap_or(u32::MAX);
+        Ok((0..columns.len())
+            .map(|i| NumericProfile {
+                integer_digits: digits(4 * i),
+                scale: digits(4 * i + 1),
+                specials: number(4 * i + 2),
+                values: number(4 * i + 3),
+            })
+            .collect())
+    }
+
+    /// `count(*)` under the snapshot.
+    pub async fn count(&self, table: &TableName, condition: Option<&str>) -> Result<u64, PgError> {
+        let filter = condition.map(|condition| format!(" WHERE ({condition})")).unwrap_or_default();
+        let sql = format!("SELECT count(*) FROM ONLY {}{filter}", table.sql());
+        let found = survey::rows(&self.client, &format!("count(*) of {table}"), &sql).await?;
+        Ok(found.first().map_or(0, |row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
+    }
+
+    /// Once more before the commit: no locked table may have been rewritten. With the locks held none can have been;
+    /// this proves that they were.
+    pub async fn still_unchanged(&self, locked: &[Relation]) -> Result<Option<String>, PgError> {
+        let seen = survey::relations(&self.client).await?;
+        Ok(difference(locked, &seen))
+    }
+}
+
+impl Lane {
+    /// Connects and imports a snapshot.
+    pub async fn open(settings: &ConnectionSettings, snapshot: &str, version: u32) -> Result<Self, PgError> {
+        let client = connect::open_pinned(settings, "barkeep dump").await?;
+        execute(&client, "beginning the transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
+        let import = format!("SET TRANSACTION SNAPSHOT {}", crate::base::quote_literal(snapshot));
+        execute(&client, "importing the snapshot", &import).await?;
+        pin_transaction(&client, version).await?;
+        Ok(Self { client })
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Locks a table without waiting: behind a queued ALTER a lane would wait for ever, and no deadlock is detected.
+    /// False: somebody is in the way, and only the leader can read it.
+    pub async fn try_lock(&self, table: &TableName) -> Result<bool, PgError> {
+        execute(&self.client, "setting a savepoint", "SAVEPOINT locking").await?;
+        let sql = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.sql());
+        match self.client.batch_execute(&sql).await {
+            Ok(()) => execute(&self.client, "releasing a savepoint", "RELEASE SAVEPOINT locking")
+                .await
+                .map(|()| true),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                execute(&self.client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT locking")
+                    .await
+                    .map(|()| false)
+            }
+            Err(error) => Err(PgError::query(format!("locking {table}"), error)),
+        }
+    }
+}
+
+/// The bytes of one COPY OUT.
+pub type CopyStream = Pin<Box<dyn Stream<Item = Result<bytes::Bytes, tokio_postgres::Error>> + Send>>;
+
+/// Starts a COPY OUT.
+pub async fn copy_out(client: &Client, sql: &str, doing: &str) -> Result<CopyStream, PgError> {
+    let stream = client.copy_out(sql).await.map_err(|error| PgError::query(doing.to_owned(), error))?;
+    Ok(Box::pin(stream))
+}
+
+/// Waits for the next block: `None` at the end of the copy.
+pub async fn next_block(stream: &mut CopyStream, doing: &str) -> Result<Option<bytes::Bytes>, PgError> {
+    match stream.next().await {
+        None => Ok(None),
+        Some(Ok(bytes)) => Ok(Some(bytes)),
+        Some(Err(error)) => Err(PgError::query(doing.to_owned(), error)),
+    }
+}

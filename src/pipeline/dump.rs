@@ -1,0 +1,227 @@
+//! Lanes: connections that read units under one snapshot, each feeding a thread that encodes and stores.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+
+use super::sink::{SinkError, StoredUnit, UnitSink, UnitTarget};
+use crate::base::{BackupId, Event, Events, TableName};
+use crate::codec::CodecError;
+use crate::codec::copy::TupleStream;
+use crate::manifest::Piece;
+use crate::pg::{Lane, Locked, PgError, copy_out, next_block};
+use crate::store::Vault;
+
+/// Bytes handed from the connection to the encoder at once.
+const BLOCK: usize = 256 << 10;
+/// Blocks in flight: with the block's size, what bounds a lane's memory between the two.
+const BLOCKS: usize = 4;
+/// Attempts at one unit when its connection breaks.
+const ATTEMPTS: usize = 3;
+
+/// A unit, ready to run.
+#[derive(Clone)]
+pub struct UnitJob {
+    /// Index of its table.
+    pub table: usize,
+    /// Index within its table.
+    pub unit: usize,
+    /// Whose rows.
+    pub name: TableName,
+    /// Whether there is a table to lock (large objects have none).
+    pub lockable: bool,
+    /// The COPY.
+    pub sql: String,
+    /// Where to.
+    pub target: UnitTarget,
+    /// The same unit in an earlier backup, whose pieces stay if its rows have.
+    pub earlier: Option<EarlierUnit>,
+}
+
+/// The same unit in an earlier backup.
+#[derive(Clone)]
+pub struct EarlierUnit {
+    /// Which backup.
+    pub id: BackupId,
+    /// Its pieces.
+    pub pieces: Vec<Piece>,
+}
+
+/// Why the data could not be dumped.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// The server.
+    #[error(transparent)]
+    Pg(#[from] PgError),
+    /// Encoding or storing the rows of one table.
+    #[error("dumping {table}")]
+    Sink {
+        /// Which table.
+        table: TableName,
+        /// Why.
+        source: SinkError,
+    },
+    /// A thread died.
+    #[error("the encoder of {0} ended without a result")]
+    Thread(TableName),
+}
+
+/// Everything the lanes share.
+pub struct Lanes<'a> {
+    /// Locks and snapshot.
+    pub locked: &'a Locked,
+    /// Server version.
+    pub version: u32,
+    /// The vault with the earlier backups.
+    pub vault: &'a Vault,
+    /// Progress.
+    pub events: &'a Arc<dyn Events>,
+}
+
+type Done = (usize, usize, StoredUnit);
+
+impl Lanes<'_> {
+    /// Runs all jobs over `count` lanes and gives back (table, unit, result).
+    pub async fn run(&self, jobs: Vec<UnitJob>, count: usize) -> Result<Vec<Done>, DumpError> {
+        let count = count.min(jobs.len());
+        let queue = Mutex::new(VecDeque::from(jobs));
+        let refused = Mutex::new(Vec::new());
+        let lanes = (0..count).map(|_| self.lane(&queue, &refused));
+        let mut done: Vec<Done> =
+            futures_util::future::try_join_all(lanes).await?.into_iter().flatten().collect();
+        // What a lane could not lock is read by the leader, who holds the lock already.
+        for job in refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            done.push(self.read(self.locked.own_lane(), &job).await?);
+        }
+        Ok(done)
+    }
+
+    async fn lane(
+        &self,
+        queue: &Mutex<VecDeque<UnitJob>>,
+        refused: &Mutex<Vec<UnitJob>>,
+    ) -> Result<Vec<Done>, DumpError> {
+        let mut lane = self.locked.lane(self.version).await?;
+        let mut done = Vec::new();
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(job) = next else { return Ok(done) };
+            for attempt in 1.. {
+                match self.attempt(&lane, &job).await {
+                    Ok(Some(result)) => done.push(result),
+                    Ok(None) => refused.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone()),
+                    Err(DumpError::Pg(error)) if error.is_connection_lost() && attempt < ATTEMPTS => {
+                        let again = format!(
+                            "{}: connection lost, reading it again under the same snapshot",
+                            job.name
+                        );
+                        self.events.emit(Event::Warning(again));
+                        lane = self.locked.lane(self.version).await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                break;
+            }
+        }
+    }
+
+    /// Reads one unit; `None` where its table cannot be locked without waiting.
+    async fn attempt(&self, lane: &Lane, job: &UnitJob) -> Result<Option<Done>, DumpError> {
+        if job.lockable && !lane.try_lock(&job.name).await? {
+            return Ok(None);
+        }
+        self.read(lane.client(), job).await.map(Some)
+    }
+
+    async fn read(&self, client: &Client, job: &UnitJob) -> Result<Done, DumpError> {
+        let (blocks, received) = mpsc::channel::<Vec<u8>>(BLOCKS);
+        let encoder = {
+            let (job, events) = (job.clone(), Arc::clone(self.events));
+            tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))
+        };
+        let sent = send_blocks(client, job, blocks).await;
+        let encoded = encoder.await.map_err(|_| DumpError::Thread(job.name.clone()))?;
+        // The connection's error is the cause where there are both: the encoder then only saw the stream end early.
+        let complete = sent?;
+        let failed = |source| DumpError::Sink { table: job.name.clone(), source };
+        let (stream, sink) = encoded.map_err(failed)?;
+        if !complete {
+            return Err(DumpError::Thread(job.name.clone()));
+        }
+        let tuples = stream.finish().map_err(|error| failed(error.into()))?;
+        let stored = tokio::task::block_in_place(|| sink.finish()).map_err(failed)?;
+        if stored.rowset.rows != tuples {
+            let text = format!("{tuples} tuples were read and {} rows stored", stored.rowset.rows);
+            return Err(failed(CodecError::Piece(text).into()));
+        }
+        let stored = self.keep_earlier(job, stored).map_err(failed)?;
+        Ok((job.table, job.unit, stored))
+    }
+
+    fn keep_earlier(&self, job: &UnitJob, stored: StoredUnit) -> Result<StoredUnit, SinkError> {
+        match &job.earlier {
+            Some(earlier) => {
+                Ok(stored.reuse(&job.target.staging, self.vault, &earlier.id, &earlier.pieces)?)
+            }
+            None => Ok(stored),
+        }
+    }
+}
+
+/// Passes the COPY's bytes on in large blocks; false where the encoder has stopped listening.
+async fn send_blocks(client: &Client, job: &UnitJob, blocks: mpsc::Sender<Vec<u8>>) -> Result<bool, PgError> {
+    let doing = format!("COPY of {}", job.name);
+    let mut stream = copy_out(client, &job.sql, &doing).await?;
+    let mut block = Vec::with_capacity(BLOCK + (BLOCK >> 2));
+    while let Some(bytes) = next_block(&mut stream, &doing).await? {
+        block.extend_from_slice(&bytes);
+        if block.len() >= BLOCK {
+            let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK + (BLOCK >> 2)));
+            if blocks.send(full).await.is_err() {
+                cancel(client).await;
+                return Ok(false);
+            }
+        }
+    }
+    Ok(block.is_empty() || blocks.send(block).await.is_ok())
+}
+
+/// Ends the COPY on the server, which would otherwise go on sending to nobody.
+async fn cancel(client: &Client) {
+    if let Err(error) = client.cancel_token().cancel_query(tokio_postgres::NoTls).await {
+        tracing::debug!(%error, "the COPY could not be cancelled; the connection will be closed");
+    }
+}
+
+fn encode(
+    job: &UnitJob,
+    mut blocks: mpsc::Receiver<Vec<u8>>,
+    events: &dyn Events,
+) -> Result<(TupleStream, UnitSink), SinkError> {
+    let mut sink = UnitSink::begin(job.target.clone())?;
+    let mut stream = TupleStream::new(job.target.shape.columns.len());
+    let mut told = 0;
+    while let Some(block) = blocks.blocking_recv() {
+        let mut failed = None;
+        let fed = stream.feed(&block, &mut |tuple| {
+            sink.push(tuple).map_err(|error| match error {
+                SinkError::Codec(error) => error,
+                SinkError::Store(error) => {
+                    failed = Some(error);
+                    CodecError::Piece("the disk refused it".to_owned())
+                }
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        fed?;
+        let rows = stream.tuples() - told;
+        told += rows;
+        events.emit(Event::Progress { table: job.name.clone(), rows, bytes: block.len() as u64 });
+    }
+    Ok((stream, sink))
+}

@@ -1,0 +1,241 @@
+//! [`UnitSink`]: one unit's tuples into pieces in the staging folder. Runs on a thread of its own, fed in blocks.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::base::{BackupId, RowsetDigest};
+use crate::codec::CodecError;
+use crate::codec::file::{FinishedPiece, PieceLimits, PieceWriter};
+use crate::codec::rowset::RowHasher;
+use crate::codec::shape::PieceShape;
+use crate::manifest::{Piece, RowGroup, Sidecar};
+use crate::store::{StagedFile, Staging, StoreError, Vault};
+
+/// A piece is closed at about this size: large enough to scan well, small enough to copy and retry.
+const PIECE_BYTES: u64 = 512 << 20;
+
+/// Why a unit could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The rows.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where a unit's pieces go and what they look like.
+#[derive(Clone)]
+pub struct UnitTarget {
+    /// The backup in the making.
+    pub staging: Arc<Staging>,
+    /// Folder and name without the part number: `public.orders/000003`.
+    pub stem: String,
+    /// Columns.
+    pub shape: PieceShape,
+    /// Key for the row hashes.
+    pub key: [u8; 32],
+}
+
+/// A unit as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredUnit {
+    /// All its rows.
+    pub rowset: RowsetDigest,
+    /// Its pieces with their final paths.
+    pub pieces: Vec<Piece>,
+    /// Exceptions per column.
+    pub exceptions: Vec<u64>,
+    /// Bytes of COPY tuples.
+    pub copy_bytes: u64,
+}
+
+/// Writes one unit.
+pub struct UnitSink {
+    target: UnitTarget,
+    writer: PieceWriter<StagedFile>,
+    stored: StoredUnit,
+}
+
+impl UnitTarget {
+    fn piece_path(&self, part: usize) -> String {
+        format!("tables/{}-{part:02}.parquet", self.stem)
+    }
+
+    fn sidecar_path(&self, part: usize) -> String {
+        format!("exceptions/{}-{part:02}.parquet", self.stem)
+    }
+}
+
+impl UnitSink {
+    /// Begins the first piece.
+    pub fn begin(target: UnitTarget) -> Result<Self, SinkError> {
+        let writer = open(&target, 0)?;
+        let exceptions = vec![0; target.shape.columns.len()];
+        let stored =
+            StoredUnit { rowset: RowsetDigest::default(), pieces: Vec::new(), exceptions, copy_bytes: 0 };
+        Ok(Self { target, writer, stored })
+    }
+
+    /// Takes one tuple.
+    pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), SinkError> {
+        self.writer.push(tuple)?;
+        // `bytes_written` walks the columns; once in a while is enough.
+        if self.writer.rows().is_multiple_of(16_384) && self.writer.bytes_written() > PIECE_BYTES {
+            let next = open(&self.target, self.stored.pieces.len() + 1)?;
+            let full = std::mem::replace(&mut self.writer, next);
+            self.close(full)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the unit. An empty table has one piece without rows, so that a reader finds its columns.
+    pub fn finish(mut self) -> Result<StoredUnit, SinkError> {
+        let part = self.stored.pieces.len();
+        let (finished, sinks) = self.writer.finish()?;
+        if finished.rows == 0 && part > 0 {
+            drop(sinks.piece);
+            return Ok(self.stored);
+        }
+        record(&self.target, &mut self.stored, part, finished, sinks.piece, sinks.sidecar)?;
+        Ok(self.stored)
+    }
+
+    fn close(&mut self, writer: PieceWriter<StagedFile>) -> Result<(), SinkError> {
+        let part = self.stored.pieces.len();
+        let (finished, sinks) = writer.finish()?;
+        record(&self.target, &mut self.stored, part, finished, sinks.piece, sinks.sidecar)
+    }
+}
+
+fn open(target: &UnitTarget, part: usize) -> Result<PieceWriter<StagedFile>, SinkError> {
+    let file = target.staging.create(&target.piece_path(part))?;
+    let staging = Arc::clone(&target.staging);
+    let path = target.sidecar_path(part);
+    let open_sidecar = Box::new(move || staging.create(&path).map_err(io::Error::other));
+    let hasher = RowHasher::new(&target.key);
+    Ok(PieceWriter::new(file, &target.shape, hasher, PieceLimits::default(), open_sidecar)?)
+}
+
+/// Makes a finished piece durable and notes it.
+fn record(
+    target: &UnitTarget,
+    stored: &mut StoredUnit,
+    part: usize,
+    finished: FinishedPiece,
+    file: StagedFile,
+    sidecar: Option<StagedFile>,
+) -> Result<(), SinkError> {
+    file.finish(finished.bytes)?;
+    let exceptions = match (finished.exceptions, sidecar) {
+        (Some(found), Some(file)) => {
+            file.finish(found.bytes)?;
+            Some(Sidecar {
+                path: target.staging.final_path(&target.sidecar_path(part)),
+                bytes: found.bytes,
+                blake3: found.blake3,
+                entries: found.entries,
+            })
+        }
+        _ => None,
+    };
+    stored.rowset += finished.digest;
+    stored.copy_bytes += finished.copy_bytes;
+    for (total, count) in stored.exceptions.iter_mut().zip(&finished.exception_counts) {
+        *total += count;
+    }
+    let row_groups = finished
+        .row_groups
+        .iter()
+        .map(|group| RowGroup {
+            offset: group.offset,
+            length: group.length,
+            rows: group.rows,
+            blake3: group.blake3,
+        })
+        .collect();
+    stored.pieces.push(Piece {
+        path: target.staging.final_path(&target.piece_path(part)),
+        bytes: finished.bytes,
+        blake3: finished.blake3,
+        rowset: finished.digest,
+        copy_bytes: finished.copy_bytes,
+        row_groups,
+        exceptions,
+        reused_from: None,
+        key_id: None,
+    });
+    Ok(())
+}
+
+/// Whether an earlier piece is still what was written: bit rot must not be linked in place of a good new file.
+fn unharmed(vault: &Vault, piece: &Piece) -> bool {
+    let sidecar = piece.exceptions.as_ref();
+    vault.check_digest(&piece.path, piece.bytes, piece.blake3).is_ok()
+        && sidecar.is_none_or(|found| vault.check_digest(&found.path, found.bytes, found.blake3).is_ok())
+}
+
+impl StoredUnit {
+    /// Removes this unit's files from the staging folder.
+    pub fn discard(&self, staging: &Staging) -> Result<(), StoreError> {
+        let prefix = staging.final_path("");
+        for piece in &self.pieces {
+            let sidecar = piece.exceptions.as_ref().map(|sidecar| sidecar.path.as_str());
+            for path in std::iter::once(piece.path.as_str()).chain(sidecar) {
+                staging.discard(path.strip_prefix(&prefix).unwrap_or(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces this unit's pieces by the equal ones of an earlier backup, linked under this unit's own names. Where the
+    /// file system has no hard links the new files stay: a glob needs them in this folder.
+    pub fn reuse(
+        mut self,
+        staging: &Staging,
+        vault: &Vault,
+        from: &BackupId,
+        earlier: &[Piece],
+    ) -> Result<Self, StoreError> {
+        // Piece by piece only makes sense if both were cut alike; a unit's pieces depend on size alone, so they are.
+        if earlier.len() != self.pieces.len() {
+            return Ok(self);
+        }
+        let prefix = staging.final_path("");
+        for (mine, old) in self.pieces.iter_mut().zip(earlier) {
+            let same = mine.rowset == old.rowset && mine.exceptions.is_some() == old.exceptions.is_some();
+            if !same || !unharmed(vault, old) {
+                continue;
+            }
+            let mut files = vec![(old.path.clone(), mine.path.clone())];
+            if let (Some(old), Some(mine)) = (&old.exceptions, &mine.exceptions) {
+                files.push((old.path.clone(), mine.path.clone()));
+            }
+            // The probe tells whether links work before the only copy is given up.
+            let probe = format!("link-probe-{}", mine.blake3.short());
+            if !staging.link(&vault.place(&old.path), &probe)? {
+                return Ok(self);
+            }
+            staging.discard(&probe)?;
+            for (old_path, my_path) in files {
+                let relative = my_path.strip_prefix(&prefix).unwrap_or(&my_path).to_owned();
+                staging.discard(&relative)?;
+                if !staging.link(&vault.place(&old_path), &relative)? {
+                    return Err(StoreError::Damaged {
+                        path: old_path,
+                        problem: crate::store::Damage::Missing,
+                    });
+                }
+            }
+            let mut linked = old.clone();
+            linked.path.clone_from(&mine.path);
+            if let (Some(sidecar), Some(mine)) = (&mut linked.exceptions, &mine.exceptions) {
+                sidecar.path.clone_from(&mine.path);
+            }
+            linked.reused_from = Some(old.reused_from.clone().unwrap_or_else(|| from.clone()));
+            *mine = linked;
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,96 @@
+//! The COPY statements, both ways, from the columns of a manifest's table.
+
+use crate::base::{TableName, quote_ident};
+use crate::catalog::TextColumn;
+use crate::codec::shape::{ColumnShape, PieceShape};
+use crate::manifest::{Mapping, Table, TableColumn};
+
+/// The expression that gives one column in the form its mapping expects.
+fn expression(column: &TableColumn) -> String {
+    let name = quote_ident(&column.name);
+    match (&column.mapping, &column.text) {
+        (Mapping::ServerText, Some(TextColumn::Function(function))) => {
+            format!("pg_catalog.textin({function}({name}))")
+        }
+        (Mapping::ServerText, _) => format!("{name}::pg_catalog.text"),
+        _ => name,
+    }
+}
+
+/// `COPY (SELECT …) TO STDOUT (FORMAT binary)` for the columns that `keep` takes, from `relation` (already quoted, with
+/// ONLY where it belongs), under `conditions` joined by AND.
+pub fn copy_out<'a>(
+    columns: impl IntoIterator<Item = &'a TableColumn>,
+    relation: &str,
+    conditions: &[String],
+) -> String {
+    let list: Vec<String> = columns.into_iter().map(expression).collect();
+    let filter = match conditions {
+        [] => String::new(),
+        conditions => {
+            format!(
+                " WHERE {}",
+                conditions.iter().map(|c| format!("({c})")).collect::<Vec<_>>().join(" AND ")
+            )
+        }
+    };
+    format!("COPY (SELECT {} FROM {relation}{filter}) TO STDOUT (FORMAT binary)", list.join(", "))
+}
+
+/// `COPY … FROM STDIN (FORMAT binary)` with an explicit list of the columns that are restored.
+pub fn copy_in(target: &TableName, columns: &[TableColumn]) -> String {
+    let list: Vec<String> =
+        columns.iter().filter(|column| !column.derived).map(|column| quote_ident(&column.name)).collect();
+    if list.is_empty() {
+        // A table without columns takes an empty list only by not being given one.
+        return format!("COPY {} FROM STDIN (FORMAT binary)", target.sql());
+    }
+    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", target.sql(), list.join(", "))
+}
+
+/// The shape of a table's pieces; `metadata` is what stands in every file's `barkeep.schema`.
+pub fn piece_shape(table: &Table) -> PieceShape {
+    let columns: Vec<ColumnShape> = table
+        .columns
+        .iter()
+        .map(|column| ColumnShape {
+            name: column.name.clone(),
+            mapping: column.mapping.clone(),
+            derived: column.derived,
+        })
+        .collect();
+    PieceShape { columns, metadata: metadata(table) }
+}
+
+/// Everything an analyst's program may want to know about a column, and nothing that changes from backup to backup.
+fn metadata(table: &Table) -> String {
+    let columns: Vec<serde_json::Value> = table
+        .columns
+        .iter()
+        .map(|column| {
+            serde_json::json!({
+                "name": column.name, "type": column.type_sql, "collation": column.collation,
+                "not_null": column.not_null, "identity": column.identity, "derived": column.derived,
+                "mapping": column.mapping,
+            })
+        })
+        .collect();
+    serde_json::json!({ "format": "barkeep-schema/1", "table": table.name, "columns": columns }).to_string()
+}
+
+/// Bytes of a large object that one row carries.
+const LARGE_OBJECT_SLICE: u32 = 262_144;
+
+/// The COPY of all large objects as (loid, offset, data). `lo_open` reads under the transaction's snapshot; sizes first, then slices. Evaluated in this order because `+` takes
+/// its left side first.
+pub fn large_object_sql() -> String {
+    let size = "(SELECT pg_catalog.lo_lseek64(f.fd, 0, 2) + 0 * pg_catalog.lo_close(f.fd) \
+                FROM (SELECT pg_catalog.lo_open(m.oid, 262144) AS fd OFFSET 0) f)";
+    format!(
+        "COPY (SELECT m.oid AS loid, s.slice AS \"offset\", \
+         pg_catalog.lo_get(m.oid, s.slice, {LARGE_OBJECT_SLICE}) AS data \
+         FROM (SELECT m.oid, {size} AS bytes FROM pg_catalog.pg_largeobject_metadata m OFFSET 0) m, \
+         LATERAL pg_catalog.generate_series(0::int8, greatest(m.bytes - 1, 0), {LARGE_OBJECT_SLICE}) AS s(slice)) \
+         TO STDOUT (FORMAT binary)"
+    )
+}

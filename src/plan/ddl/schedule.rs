@@ -1,0 +1,375 @@
+//! The order of a restore: entries before the rows, one after the other, and entries after them, on several lanes.
+//!
+//! Stages follow `pg_restore`: its main pass, then grants, then what runs with those grants in force (materialised
+//! views, event triggers). A lane claims every lock its job will need before the job starts, and jobs whose locks
+//! conflict never run at the same time: so lanes cannot deadlock. Does not run anything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::statements::{is_acl, is_data};
+use crate::base::TableName;
+use crate::catalog::ddl::{SchemaDump, SchemaEntry, Section};
+
+/// The steps after the rows, in order. A stage begins when all earlier ones have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Indexes, keys, checks, and views that need a key to exist. Parallel.
+    Build,
+    /// Indexes of partitions become part of their parent's index.
+    Attach,
+    /// Foreign keys: every key they refer to is there. Parallel.
+    ForeignKeys,
+    /// Statistics, rules, triggers, policies, publications, comments: short, one at a time, in `pg_dump`'s order.
+    Rest,
+    /// Grants and default privileges, one at a time.
+    Privileges,
+    /// Materialised views are filled, as their owners, with the grants in force. Parallel.
+    Refresh,
+    /// Event triggers: last, so that none fires on a restore.
+    EventTriggers,
+}
+
+impl Stage {
+    fn is_parallel(self) -> bool {
+        matches!(self, Self::Build | Self::Attach | Self::ForeignKeys | Self::Refresh)
+    }
+}
+
+/// How a job uses a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// Others may use it in the same way at the same time (`CREATE INDEX`, reading).
+    Shared,
+    /// No one else (`ALTER TABLE`).
+    Exclusive,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Runs the statements of the entry with this `dump_id`.
+    Entry(i32),
+    /// Fills a materialised view.
+    Refresh(TableName),
+}
+
+/// One thing to do after the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// What to do.
+    pub work: Work,
+    /// When.
+    pub stage: Stage,
+    /// What it is called, for people.
+    pub label: String,
+    /// Jobs, by index, that must have succeeded before.
+    pub depends_on: Vec<usize>,
+    /// Tables it locks, each once.
+    pub locks: Vec<(TableName, Access)>,
+}
+
+/// Entries to run before the rows, in order.
+pub fn pre_data(dump: &SchemaDump) -> Vec<&SchemaEntry> {
+    let post = post_data_ids(dump);
+    dump.entries.iter().filter(|entry| !is_data(entry) && !post.contains(&entry.dump_id)).collect()
+}
+
+/// Everything that waits for the rows: what `pg_dump` says so of, grants, and comments on such objects.
+fn post_data_ids(dump: &SchemaDump) -> BTreeSet<i32> {
+    let mut post = BTreeSet::new();
+    for entry in dump.entries.iter().filter(|entry| !is_data(entry)) {
+        let of_such = entry.section == Section::None && entry.depends_on.iter().any(|id| post.contains(id));
+        if entry.section == Section::PostData || of_such || is_acl(entry) || entry.kind == "EVENT TRIGGER" {
+            post.insert(entry.dump_id);
+        }
+    }
+    post
+}
+
+fn stage(entry: &SchemaEntry) -> Stage {
+    match &*entry.kind {
+        "INDEX" | "CONSTRAINT" | "CHECK CONSTRAINT" => Stage::Build,
+        // A view that groups by a key is made after the key; other jobs of the first stage may need it.
+        "VIEW" | "MATERIALIZED VIEW" | "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "TABLE" => Stage::Build,
+        "INDEX ATTACH" => Stage::Attach,
+        "FK CONSTRAINT" => Stage::ForeignKeys,
+        "EVENT TRIGGER" => Stage::EventTriggers,
+        _ if is_acl(entry) => Stage::Privileges,
+        "COMMENT" | "SECURITY LABEL" if entry.name.starts_with("EVENT TRIGGER ") => Stage::EventTriggers,
+        _ => Stage::Rest,
+    }
+}
+
+/// The work after the rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PostDataSchedule {
+    jobs: Vec<Job>,
+}
+
+impl PostDataSchedule {
+    /// Plans everything after the rows. `populated` are the materialised views that held rows in the source.
+    pub fn new(dump: &SchemaDump, populated: &[TableName]) -> Self {
+        let facts = Facts::of(dump);
+        let post = post_data_ids(dump);
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut job_of: HashMap<i32, usize> = HashMap::new();
+        for entry in dump.entries.iter().filter(|entry| post.contains(&entry.dump_id)) {
+            let depends_on: Vec<usize> =
+                entry.depends_on.iter().filter_map(|id| job_of.get(id)).copied().collect();
+            // A stage waits for the earlier ones, so a job can never be earlier than what it needs.
+            let earliest = depends_on.iter().map(|job| jobs[*job].stage).max();
+            let stage = earliest.map_or(stage(entry), |earliest| earliest.max(stage(entry)));
+            job_of.insert(entry.dump_id, jobs.len());
+            let locks = facts.locks(entry);
+            jobs.push(Job {
+                work: Work::Entry(entry.dump_id),
+                stage,
+                label: entry.label(),
+                depends_on,
+                locks,
+            });
+        }
+        facts.refreshes(populated, &mut jobs);
+        Self { jobs }
+    }
+
+    /// The jobs; their index is their number.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    /// Begins to hand them out.
+    pub fn dispatch(&self) -> Dispatcher<'_> {
+        Dispatcher::new(&self.jobs)
+    }
+}
+
+/// What the schedule asks of a dump, looked up once.
+struct Facts<'a> {
+    entries: HashMap<i32, &'a SchemaEntry>,
+    /// Partition to parent, both by `dump_id`.
+    parents: HashMap<i32, i32>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(dump: &'a SchemaDump) -> Self {
+        let entries: HashMap<i32, &SchemaEntry> = dump.entries.iter().map(|e| (e.dump_id, e)).collect();
+        let mut parents = HashMap::new();
+        for attach in dump.entries.iter().filter(|entry| entry.kind == "TABLE ATTACH") {
+            let is_child = |id: &&i32| {
+                entries.get(id).is_some_and(|e| e.name == attach.name && e.schema == attach.schema)
+            };
+            let child = attach.depends_on.iter().find(is_child);
+            let parent = attach
+                .depends_on
+                .iter()
+                .find(|id| !is_child(id) && entries.get(id).is_some_and(|entry| entry.relation().is_some()));
+            if let (Some(child), Some(parent)) = (child, parent) {
+                parents.insert(*child, *parent);
+            }
+        }
+        Self { entries, parents }
+    }
+
+    /// The relations an entry touches: those it depends on, and those of the indexes and keys it depends on.
+    fn relations(&self, entry: &SchemaEntry) -> BTreeSet<i32> {
+        let mut found = BTreeSet::new();
+        for id in &entry.depends_on {
+            match self.entries.get(id) {
+                Some(needed) if needed.relation().is_some() => {
+                    found.insert(*id);
+                }
+                Some(needed) if matches!(&*needed.kind, "INDEX" | "CONSTRAINT" | "INDEX ATTACH") => {
+                    let below = needed
+                        .depends_on
+                        .iter()
+                        .filter(|id| self.entries.get(id).is_some_and(|entry| entry.relation().is_some()));
+                    found.extend(below);
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn locks(&self, entry: &SchemaEntry) -> Vec<(TableName, Access)> {
+        // `CREATE INDEX` alone lets other indexes be built on the same table; with `CLUSTER ON` or `REPLICA
+        // IDENTITY` behind it, it alters the table.
+        let reads = entry.kind == "INDEX" && super::ast::split(&entry.definition).len() < 2;
+        let access = if reads { Access::Shared } else { Access::Exclusive };
+        let mut locks = BTreeMap::new();
+        for id in self.relations(entry) {
+            self.lock(&mut locks, id, access);
+        }
+        locks.into_iter().collect()
+    }
+
+    /// Whoever alters a partitioned table alters its partitions; so who touches a partition shares all its ancestors.
+    fn lock(&self, locks: &mut BTreeMap<TableName, Access>, id: i32, access: Access) {
+        let mut claim = |id: i32, access: Access| {
+            if let Some(name) = self.entries.get(&id).and_then(|entry| entry.relation()) {
+                let held = locks.entry(name).or_insert(access);
+                *held = access.max(*held);
+            }
+        };
+        claim(id, access);
+        let (mut id, mut seen) = (id, BTreeSet::new());
+        while let Some(parent) = self.parents.get(&id)
+            && seen.insert(*parent)
+        {
+            claim(*parent, Access::Shared);
+            id = *parent;
+        }
+    }
+
+    fn refreshes(&self, populated: &[TableName], jobs: &mut Vec<Job>) {
+        let mut views: Vec<(&SchemaEntry, TableName)> = self
+            .entries
+            .values()
+            .filter(|entry| entry.kind == "MATERIALIZED VIEW")
+            .filter_map(|entry| Some((*entry, entry.relation()?)))
+            .filter(|(_, name)| populated.contains(name))
+            .collect();
+        views.sort_by(|a, b| a.1.cmp(&b.1));
+        let needs: Vec<BTreeSet<i32>> = views.iter().map(|(entry, _)| self.closure(entry)).collect();
+        let first = jobs.len();
+        for ((_, name), needs) in views.iter().zip(&needs) {
+            let depends_on =
+                (0..views.len()).filter(|i| needs.contains(&views[*i].0.dump_id)).map(|i| first + i);
+            let mut locks = BTreeMap::new();
+            for id in needs {
+                self.lock(&mut locks, *id, Access::Shared);
+            }
+            locks.insert(name.clone(), Access::Exclusive);
+            jobs.push(Job {
+                work: Work::Refresh(name.clone()),
+                stage: Stage::Refresh,
+                label: format!("REFRESH MATERIALIZED VIEW {name}"),
+                depends_on: depends_on.collect(),
+                locks: locks.into_iter().collect(),
+            });
+        }
+    }
+
+    /// All that an entry needs, directly or through others; through rules too, which can be what a view reads.
+    fn closure(&self, entry: &SchemaEntry) -> BTreeSet<i32> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<i32> = entry.depends_on.clone();
+        while let Some(id) = open.pop() {
+            if id != entry.dump_id
+                && found.insert(id)
+                && let Some(needed) = self.entries.get(&id)
+            {
+                open.extend(&needed.depends_on);
+            }
+        }
+        found
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Succeeded,
+    Failed,
+}
+
+/// Hands out the jobs of a schedule to lanes.
+#[derive(Debug, Clone)]
+pub struct Dispatcher<'a> {
+    jobs: &'a [Job],
+    state: Vec<State>,
+    /// Jobs not handed out yet. By stage, so that finding the next one does not look at all that are done.
+    waiting: BTreeMap<Stage, BTreeSet<usize>>,
+    running: Vec<usize>,
+}
+
+impl<'a> Dispatcher<'a> {
+    fn new(jobs: &'a [Job]) -> Self {
+        let mut waiting: BTreeMap<Stage, BTreeSet<usize>> = BTreeMap::new();
+        for (number, job) in jobs.iter().enumerate() {
+            waiting.entry(job.stage).or_default().insert(number);
+        }
+        Self { jobs, state: vec![State::Waiting; jobs.len()], waiting, running: Vec::new() }
+    }
+
+    /// The next job that can start now, and marks it as running; `None` if all that remain have to wait.
+    pub fn next_job(&mut self) -> Option<usize> {
+        let (stage, waiting) = self.waiting.first_key_value()?;
+        if self.running.iter().any(|job| self.jobs[*job].stage != *stage) {
+            return None;
+        }
+        let next = waiting.iter().copied().find(|job| self.can_start(*job))?;
+        self.take(next);
+        self.running.push(next);
+        Some(next)
+    }
+
+    fn take(&mut self, job: usize) {
+        let stage = self.jobs[job].stage;
+        if let Some(waiting) = self.waiting.get_mut(&stage) {
+            waiting.remove(&job);
+            if waiting.is_empty() {
+                self.waiting.remove(&stage);
+            }
+        }
+    }
+
+    fn can_start(&self, job: usize) -> bool {
+        let wanted = &self.jobs[job];
+        if !wanted.stage.is_parallel() {
+            return self.running.is_empty();
+        }
+        wanted.depends_on.iter().all(|needed| self.state[*needed] == State::Succeeded)
+            && self.running.iter().all(|other| !conflict(&wanted.locks, &self.jobs[*other].locks))
+    }
+
+    /// A running job is done.
+    pub fn succeeded(&mut self, job: usize) {
+        self.ended(job, State::Succeeded);
+    }
+
+    fn ended(&mut self, job: usize, state: State) {
+        self.state[job] = state;
+        self.running.retain(|running| *running != job);
+    }
+
+    /// A running job has failed or was left out. Returns the jobs that need it, directly or not, in order: they will
+    /// not be handed out any more.
+    pub fn failed(&mut self, job: usize) -> Vec<usize> {
+        self.ended(job, State::Failed);
+        let mut lost = Vec::new();
+        // Jobs only depend on earlier ones, so one pass finds all.
+        for later in job + 1..self.jobs.len() {
+            let needs_failed =
+                self.jobs[later].depends_on.iter().any(|needed| self.state[*needed] == State::Failed);
+            if self.state[later] == State::Waiting && needs_failed {
+                self.state[later] = State::Failed;
+                self.take(later);
+                lost.push(later);
+            }
+        }
+        lost
+    }
+
+    /// How many jobs have not been handed out.
+    pub fn left(&self) -> usize {
+        self.waiting.values().map(BTreeSet::len).sum()
+    }
+
+    /// Whether nothing waits or runs any more.
+    pub fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+}
+
+fn conflict(one: &[(TableName, Access)], other: &[(TableName, Access)]) -> bool {
+    one.iter().any(|(table, access)| {
+        other.iter().any(|(theirs, their_access)| {
+            table == theirs && (*access == Access::Exclusive || *their_access == Access::Exclusive)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! What to do, decided without doing it: pure functions from a catalog or a manifest to work.
+
+pub mod copy;
+pub mod ddl;
+pub mod dump;
+pub mod load;
+pub mod mapping;
+pub mod selection;
+pub mod units;

@@ -1,0 +1,11 @@
+//! Where backups live. In this version a local directory; what a caller may rely on is written at [`Vault`].
+
+mod error;
+mod select;
+mod staging;
+mod vault;
+
+pub use error::{Damage, StoreError};
+pub use select::BackupChoice;
+pub use staging::{StagedFile, Staging};
+pub use vault::Vault;

@@ -1,0 +1,228 @@
+//! [`Staging`]: a backup in the making. Nothing of it can be mistaken for a backup until [`Staging::commit`].
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::vault::{make_directory, write_once};
+use super::{StoreError, Vault};
+use crate::base::BackupId;
+use crate::manifest::SealedManifest;
+
+/// A folder `staging/<id>`, locked while this value lives and removed with it unless committed.
+#[derive(Debug)]
+pub struct Staging {
+    vault: PathBuf,
+    id: BackupId,
+    folder: PathBuf,
+    lock: File,
+    committed: bool,
+}
+
+/// A file in the making: `<name>.part` until [`StagedFile::finish`]; removed if dropped before.
+#[derive(Debug)]
+pub struct StagedFile {
+    finished: bool,
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    written: u64,
+}
+
+impl Staging {
+    pub(super) fn begin(vault: &Vault, id: &BackupId) -> Result<Self, StoreError> {
+        let all = vault.root().join("staging");
+        make_directory(&all)?;
+        // Held while a folder exists that is not locked yet, so that no other run takes it for a dead one's.
+        let guard = lock_file(&all)?;
+        guard.lock().map_err(StoreError::io("lock", &all))?;
+        sweep(&all)?;
+        let folder = all.join(id.as_str());
+        make_directory(&folder)?;
+        let lock = lock_file(&folder)?;
+        lock.try_lock().map_err(|error| StoreError::io("lock", &folder)(error.into()))?;
+        Ok(Self { vault: vault.root().to_owned(), id: id.clone(), folder, lock, committed: false })
+    }
+
+    /// The path that a file of this backup will have from the vault's root.
+    pub fn final_path(&self, relative: &str) -> String {
+        format!("backups/{}/{relative}", self.id)
+    }
+
+    /// The backup in the making.
+    pub fn id(&self) -> &BackupId {
+        &self.id
+    }
+
+    /// Begins a file; it must not exist.
+    pub fn create(&self, relative: &str) -> Result<StagedFile, StoreError> {
+        let path = self.folder.join(relative);
+        if let Some(parent) = path.parent() {
+            make_directory(parent)?;
+        }
+        let temporary = with_part(&path);
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(StoreError::io("create", &temporary))?;
+        Ok(StagedFile { finished: false, file, temporary, path, written: 0 })
+    }
+
+    /// Writes a small file whole.
+    pub fn write(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut file = self.create(relative)?;
+        file.write_all(bytes).map_err(StoreError::io("write", &file.temporary.clone()))?;
+        file.finish(bytes.len() as u64)
+    }
+
+    /// Takes a finished file away again (a table that is dumped anew, a piece that an earlier one equals).
+    pub fn discard(&self, relative: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(relative);
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))
+    }
+
+    /// Links a file of an earlier backup into this one; false where the file system cannot.
+    pub fn link(&self, earlier: &Path, relative: &str) -> Result<bool, StoreError> {
+        let path = self.folder.join(relative);
+        if let Some(parent) = path.parent() {
+            make_directory(parent)?;
+        }
+        match fs::hard_link(earlier, &path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(StoreError::io("create", &path)(error))
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Makes the backup exist: everything synced, manifest last, one rename.
+    pub fn commit(mut self, sealed: &SealedManifest) -> Result<(), StoreError> {
+        sync_tree(&self.folder)?;
+        let manifest = self.folder.join("manifest.json");
+        write_once(&manifest, &sealed.bytes)?;
+        let lock = self.folder.join(LOCK);
+        fs::remove_file(&lock).map_err(StoreError::io("remove", &lock))?;
+        sync_directory(&self.folder)?;
+        let backups = self.vault.join("backups");
+        make_directory(&backups)?;
+        let target = backups.join(self.id.as_str());
+        if target.exists() {
+            return Err(StoreError::io("create", &target)(io::ErrorKind::AlreadyExists.into()));
+        }
+        fs::rename(&self.folder, &target).map_err(StoreError::io("rename", &self.folder))?;
+        self.committed = true;
+        sync_directory(&backups)?;
+        sync_directory(&self.vault.join("staging"))?;
+        sync_directory(&self.vault)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.committed
+            && let Err(error) = fs::remove_dir_all(&self.folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %self.folder.display(), %error, "an unfinished backup could not be removed");
+        }
+        // The lock goes with the file descriptor; named here so that nobody thinks the field unused.
+        let _ = self.lock.unlock();
+    }
+}
+
+impl StagedFile {
+    /// Length check, sync, rename to the real name. An error means the file is dead; a failed sync is never retried.
+    pub fn finish(mut self, expected: u64) -> Result<(), StoreError> {
+        let length = self.file.metadata().map_err(StoreError::io("read", &self.temporary))?.len();
+        if length != expected || self.written != expected {
+            let text = format!("{length} bytes on disk, {expected} written");
+            let short = io::Error::new(io::ErrorKind::WriteZero, text);
+            return Err(StoreError::io("write", &self.temporary)(short));
+        }
+        self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))?;
+        fs::rename(&self.temporary, &self.path).map_err(StoreError::io("rename", &self.temporary))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Where it is being written, for messages.
+    pub fn place(&self) -> &Path {
+        &self.temporary
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Err(error) = fs::remove_file(&self.temporary)
+        {
+            tracing::debug!(file = %self.temporary.display(), %error, "an unfinished file could not be removed");
+        }
+    }
+}
+
+impl Write for StagedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+const LOCK: &str = "lock";
+
+fn lock_file(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(StoreError::io("create", &path))
+}
+
+fn with_part(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    path.with_file_name(name)
+}
+
+/// Removes what dead runs left: the kernel has dropped their locks, so whoever gets the lock owns a corpse.
+fn sweep(all: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(all).map_err(StoreError::io("read", all))? {
+        let folder = entry.map_err(StoreError::io("read", all))?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let Ok(lock) = lock_file(&folder) else { continue };
+        if lock.try_lock().is_ok() {
+            fs::remove_dir_all(&folder).map_err(StoreError::io("remove", &folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Syncs every directory of a tree, the deepest first; the files have been synced one by one.
+fn sync_tree(folder: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(folder).map_err(StoreError::io("read", folder))? {
+        let path = entry.map_err(StoreError::io("read", folder))?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        }
+    }
+    sync_directory(folder)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(StoreError::io("sync", path))
+}

@@ -1,0 +1,187 @@
+//! What every test needs: one shared server, a database and a vault of its own, and short ways to dump, restore, compare.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use barkeep::ops::compare::{CompareReport, CompareRequest, compare};
+use barkeep::ops::dump::{DumpReport, DumpRequest, dump};
+use barkeep::ops::restore::{RestoreReport, RestoreRequest, restore};
+use barkeep::ops::verify::{Level, VerifyReport, VerifyRequest, verify};
+use barkeep::ops::{OpsError, Services};
+use barkeep::pg::ConnectionSettings;
+use barkeep::pg::throwaway::{Throwaway, ThrowawayOptions};
+use barkeep::pg::workbench::Workbench;
+use barkeep::store::{BackupChoice, Vault};
+
+/// The server that tests running at the same time share: PostgreSQL 15 from local binaries. It stops with the last of
+/// them; a static would outlive the process.
+pub(crate) fn server() -> Arc<Throwaway> {
+    static SHARED: Mutex<Weak<Throwaway>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let settings = ["max_connections=200", "max_locks_per_transaction=256", "wal_level=logical"];
+    let options = ThrowawayOptions {
+        version: Some(15),
+        settings: settings.iter().map(|line| (*line).to_owned()).collect(),
+        ..ThrowawayOptions::default()
+    };
+    let server = Arc::new(Throwaway::start(&options).expect("a throw-away PostgreSQL 15 starts"));
+    *shared = Arc::downgrade(&server);
+    server
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A database of its own, a vault of its own.
+pub(crate) struct World {
+    /// Keeps the local server running while the test does.
+    pub(crate) local: Option<Arc<Throwaway>>,
+    server: ConnectionSettings,
+    pg_dump: Option<String>,
+    pub(crate) database: String,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) vault: Vault,
+}
+
+/// The text of a fixture.
+pub(crate) fn fixture(path: &str) -> String {
+    let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path);
+    std::fs::read_to_string(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()))
+}
+
+impl World {
+    /// A new database on the shared local server, loaded with `sql`.
+    pub(crate) async fn with(sql: &str) -> Self {
+        let local = server();
+        let mut world = Self::on(local.settings("postgres"), None, "").await;
+        world.local = Some(local);
+        world.run(sql).await;
+        world
+    }
+
+    /// A new database on some server, loaded with `sql`; `pg_dump` as in `tools.pg_dump`.
+    pub(crate) async fn on(server: ConnectionSettings, pg_dump: Option<String>, sql: &str) -> Self {
+        let database = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let admin = Workbench::connect(&server).await.unwrap();
+        admin.create_database(&database).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let now = barkeep::base::Clock::now(&barkeep::base::SystemClock);
+        let vault = Vault::open_or_create(&folder.path().join("vault"), now, rand::random()).unwrap();
+        let world = Self { local: None, server, pg_dump, database, folder, vault };
+        world.run(sql).await;
+        world
+    }
+
+    pub(crate) fn source(&self) -> ConnectionSettings {
+        self.server.with_database(&self.database)
+    }
+
+    /// The source, as another role.
+    pub(crate) fn role(&self, role: &str) -> ConnectionSettings {
+        ConnectionSettings { user: role.to_owned(), ..self.source() }
+    }
+
+    /// Another database on the same server; not created.
+    pub(crate) fn copy(&self, suffix: &str) -> ConnectionSettings {
+        self.server.with_database(&format!("{}_{suffix}", self.database))
+    }
+
+    /// Runs SQL in the source.
+    pub(crate) async fn run(&self, sql: &str) {
+        run(&self.source(), sql).await;
+    }
+
+    pub(crate) async fn dump(&self) -> DumpReport {
+        self.dump_with(|_| ()).await.unwrap()
+    }
+
+    pub(crate) async fn dump_with(
+        &self,
+        change: impl FnOnce(&mut DumpRequest),
+    ) -> Result<DumpReport, OpsError> {
+        let mut request = DumpRequest::new(self.source());
+        request.path = std::env::var_os("PATH");
+        request.pg_dump.clone_from(&self.pg_dump);
+        change(&mut request);
+        dump(&self.vault, &request, &Services::default()).await
+    }
+
+    pub(crate) async fn verify(&self, level: Level) -> VerifyReport {
+        let request = VerifyRequest { choice: BackupChoice::latest(), level };
+        verify(&self.vault, &request, &Services::default()).await.unwrap()
+    }
+
+    pub(crate) async fn restore(&self, target: ConnectionSettings) -> RestoreReport {
+        self.restore_with(target, |_| ()).await.unwrap()
+    }
+
+    pub(crate) async fn restore_with(
+        &self,
+        target: ConnectionSettings,
+        change: impl FnOnce(&mut RestoreRequest<'_>),
+    ) -> Result<RestoreReport, OpsError> {
+        let mut request = RestoreRequest::new(&self.vault, BackupChoice::latest(), target);
+        request.create = true;
+        change(&mut request);
+        restore(&request, &Services::default()).await
+    }
+
+    pub(crate) async fn compare(&self, target: ConnectionSettings) -> CompareReport {
+        let mut request = CompareRequest::new(target);
+        request.rows = true;
+        compare(&self.vault, &request, &Services::default()).await.unwrap()
+    }
+}
+
+/// Runs SQL in a database.
+pub(crate) async fn run(settings: &ConnectionSettings, sql: &str) {
+    let bench = Workbench::connect(settings).await.unwrap();
+    bench.run("a test's own SQL", sql).await.unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        panic!("{error}: {cause}")
+    });
+}
+
+/// One value of a database, as text.
+pub(crate) async fn value(settings: &ConnectionSettings, sql: &str) -> Option<String> {
+    Workbench::connect(settings).await.unwrap().value("a test's own question", sql).await.unwrap()
+}
+
+/// Asserts that two databases have the same schema by pg_dump's own account.
+pub(crate) fn assert_same_schema(a: &ConnectionSettings, b: &ConnectionSettings) {
+    let differing = schema_difference(a, b);
+    assert!(
+        differing.is_empty() && schema_text(a) == schema_text(b),
+        "pg_dump -s differs:\n{}",
+        differing.join("\n")
+    );
+}
+
+/// The lines of `pg_dump -s` that only one of two databases has.
+pub(crate) fn schema_difference(a: &ConnectionSettings, b: &ConnectionSettings) -> Vec<String> {
+    let (a, b) = (schema_text(a), schema_text(b));
+    let gone = a.iter().filter(|line| !b.contains(line)).map(|line| format!("- {line}"));
+    gone.chain(b.iter().filter(|line| !a.contains(line)).map(|line| format!("+ {line}"))).collect()
+}
+
+fn schema_text(settings: &ConnectionSettings) -> Vec<String> {
+    let program = Path::new("/usr/lib/postgresql/15/bin/pg_dump");
+    let output = std::process::Command::new(program)
+        .args(["--schema-only", "--no-password"])
+        .env("PGHOST", &settings.host)
+        .env("PGPORT", settings.port.to_string())
+        .env("PGUSER", &settings.user)
+        .env("PGDATABASE", &settings.database)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Each run has a random key in its \restrict line.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
+        .map(str::to_owned)
+        .collect()
+}

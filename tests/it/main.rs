@@ -1,0 +1,11 @@
+//! Integration tests of the library against real servers: PostgreSQL 15 from local binaries, PostgreSQL 17 in a container.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod bench_world;
+mod container;
+mod faults;
+mod kills;
+mod readers;
+mod regress;
+mod restores;
+mod roundtrip;
