@@ -7,11 +7,15 @@ who=build
 
 libclang() {
     [ -z "${LIBCLANG_PATH:-}" ] || return 0
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib/*/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/local/lib/libclang*' >/dev/null ||
-        compgen -G '/Library/Developer/CommandLineTools/usr/lib/libclang.dylib' >/dev/null ||
+    # libclang-cpp, which other packages bring, is another library.
+    local name
+    for name in 'libclang.so*' 'libclang-[0-9]*.so*'; do
+        compgen -G "/usr/lib/llvm-*/lib/$name" >/dev/null && return 0
+        compgen -G "/usr/lib/*/$name" >/dev/null && return 0
+        compgen -G "/usr/lib*/$name" >/dev/null && return 0
+        compgen -G "/usr/local/lib/$name" >/dev/null && return 0
+    done
+    compgen -G '/Library/Developer/CommandLineTools/usr/lib/libclang.dylib' >/dev/null ||
         compgen -G '/Applications/Xcode.app/Contents/Developer/Toolchains/*/usr/lib/libclang.dylib' >/dev/null
 }
 
