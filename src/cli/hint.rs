@@ -23,6 +23,10 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::SourceChanged(_) => {
             "run again; if it happens every time, move the job that changes the table to another hour"
         }
+        OpsError::SnapshotLost(_) => {
+            "look into the server's log for why it closed the connection (a restart, pg_terminate_backend, a standby's \
+             recovery conflict), then run again"
+        }
         OpsError::Privileges(_) => {
             "grant what is listed (or pg_read_all_data), use a role that has it, or leave the tables out with -T"
         }
@@ -69,9 +73,18 @@ fn pg(error: &PgError) -> Option<String> {
         (PgError::Connect { .. }, _) => {
             "check host and port, try the same address with psql, and run `barkeep doctor`"
         }
+        (PgError::Unreachable { .. }, _) => {
+            "is the server running, and does it listen there? try the same address with psql"
+        }
+        (PgError::Pooler { .. }, _) => {
+            "the server itself mostly listens on port 5432; PgBouncer's own is 6432"
+        }
         (PgError::Tls { .. }, _) => "check sslmode and sslrootcert; `barkeep doctor` says what is asked for",
         (_, "42501") => "`barkeep doctor` lists every table this role may not read",
-        (_, "22023" | "40001" | "55P03" | "42P01") => "the source changed while it was read; run again",
+        (_, "55P03") => {
+            "somebody holds the lock, or waits for it in front: named above, or in pg_locks; run again later"
+        }
+        (_, "22023" | "40001" | "42P01") => "the source changed while it was read; run again",
         (_, "53100") => "the server's disk is full",
         _ if error.is_connection_lost() => "the server went away; its log says why",
         _ => return None,
@@ -113,6 +126,10 @@ fn store(error: &StoreError) -> Option<String> {
 }
 
 fn tool(error: &ClientToolError) -> Option<String> {
+    if error.lock_not_available() {
+        let text = "somebody waits for a lock in front of pg_dump (pg_locks says who); run again later";
+        return Some(text.to_owned());
+    }
     Some(match error {
         ClientToolError::NotFound { server } => format!(
             "install postgresql-client-{server}, set tools.pg_dump in barkeep.toml, or dump with --data-only"

@@ -261,6 +261,7 @@ pub(super) fn digest_error(table: &TableName, error: DigestError) -> OpsError {
     match error {
         DigestError::Pg(error) => OpsError::Pg(error),
         DigestError::Codec(source) => OpsError::Rows { table: table.clone(), source },
+        error @ DigestError::Rows { .. } => OpsError::Mismatch(format!("{table}: {error}")),
         DigestError::Thread => OpsError::Internal("the hashing thread died".to_owned()),
     }
 }

@@ -5,6 +5,7 @@
 
 mod data;
 mod finish;
+mod waiters;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::base::{BackupId, Digest, Event, TableName};
 use crate::catalog::{Pattern, Relation, SourceFacts};
 use crate::manifest::{SealedManifest, SelectionRecord, Warning};
 use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
-use crate::pg::{ConnectionSettings, LockOutcome, Locked, Source};
+use crate::pg::{ConnectionSettings, LockOutcome, Locked, STARTUP_OPTIONS, Source};
 use crate::plan::dump::{Chosen, choose_relations, unreadable};
 use crate::plan::selection::TableSelection;
 use crate::store::Vault;
@@ -49,6 +50,8 @@ pub struct DumpRequest {
     pub jobs: usize,
     /// How long to wait for one lock, as `lock_timeout` takes it.
     pub lock_timeout: Duration,
+    /// Sessions that wait for one of the dump's locks for longer than this are named.
+    pub name_waiters_after: Duration,
     /// `tools.pg_dump` of the configuration.
     pub pg_dump: Option<String>,
     /// The value of PATH, for finding pg_dump.
@@ -71,6 +74,7 @@ impl DumpRequest {
             strict: false,
             jobs: 2,
             lock_timeout: Duration::from_secs(30),
+            name_waiters_after: Duration::from_secs(30),
             pg_dump: None,
             path: None,
             dry_run: false,
@@ -132,8 +136,6 @@ struct Run<'a> {
     services: &'a Services,
     vault: &'a Vault,
     facts: SourceFacts,
-    /// The role has timeouts of its own.
-    timeouts: bool,
     /// Everything in the database, under the snapshot.
     relations: Vec<Relation>,
     chosen: Chosen,
@@ -162,23 +164,28 @@ pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> 
     if request.dry_run {
         return Ok(finish::dry_run(request, &chosen, began));
     }
-    let timeouts = source.has_timeouts().await?;
     let (locked, relations, chosen) = lock(&source, request, &facts, chosen).await?;
-    drop(source);
-    let run = Run { request, services, vault, facts, timeouts, relations, chosen, warnings: Vec::new() };
-    run.through(locked, tool, began).await
+    let run = Run { request, services, vault, facts, relations, chosen, warnings: Vec::new() };
+    let result = run.through(&source, &locked, tool, began).await;
+    match result {
+        Err(error) if error.is_connection_lost() && !locked.stands().await => {
+            Err(OpsError::SnapshotLost(Box::new(error)))
+        }
+        result => result,
+    }
 }
 
 impl Run<'_> {
     async fn through(
         mut self,
-        locked: Locked,
+        source: &Source,
+        locked: &Locked,
         tool: Option<PgDump>,
         began: Instant,
     ) -> Result<DumpReport, OpsError> {
         let id = BackupId::new(locked.time, rand::random());
         let staging = Arc::new(self.vault.begin(&id)?);
-        let parameters = parameters(&self.request.database, self.timeouts);
+        let parameters = parameters(&self.request.database);
         let wait = self.request.lock_timeout;
         let schema = async {
             match &tool {
@@ -191,12 +198,18 @@ impl Run<'_> {
             }
         };
         self.services.events.emit(Event::Phase("data"));
-        let (schema, data) = futures_util::future::try_join(schema, self.data(&locked, &staging)).await?;
+        let after = self.request.name_waiters_after;
+        let events = Arc::clone(&self.services.events);
+        let work = futures_util::future::try_join(schema, self.data(locked, &staging));
+        let (schema, data) = tokio::select! {
+            done = work => done?,
+            never = waiters::name_them(source, locked, after, events.as_ref()) => match never {},
+        };
         self.services.events.emit(Event::Phase("checking"));
         if let Some(change) = locked.still_unchanged(&self.chosen.tables).await? {
             return Err(OpsError::SourceChanged(change));
         }
-        let sealed = self.manifest(&locked, &staging, data, schema, tool.as_ref()).await?;
+        let sealed = self.manifest(locked, &staging, data, schema, tool.as_ref()).await?;
         if self.request.strict && !sealed.manifest.body.warnings.is_empty() {
             return Err(finish::strict(&sealed));
         }
@@ -283,7 +296,7 @@ async fn lock(
     Err(OpsError::SourceChanged(format!("{last}, {ROUNDS} times in a row")))
 }
 
-fn parameters(settings: &ConnectionSettings, timeouts: bool) -> ConnectionParameters {
+fn parameters(settings: &ConnectionSettings) -> ConnectionParameters {
     let text = |path: &std::path::PathBuf| path.display().to_string();
     ConnectionParameters {
         host: Some(settings.host.clone()),
@@ -295,10 +308,8 @@ fn parameters(settings: &ConnectionSettings, timeouts: bool) -> ConnectionParame
         sslrootcert: settings.root_cert.as_ref().map(text),
         sslcert: settings.client_cert.as_ref().map(text),
         sslkey: settings.client_key.as_ref().map(text),
-        // Only where they are needed: PgBouncer refuses a startup packet that has options.
-        options: timeouts.then(|| {
-            "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0".to_owned()
-        }),
+        // Its first statements run before it has switched the role's timeouts off.
+        options: Some(STARTUP_OPTIONS.to_owned()),
     }
 }
 

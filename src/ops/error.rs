@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::{Clock, Events, Silent, SystemClock, TableName};
 use crate::codec::CodecError;
 use crate::pg::PgError;
+use crate::pg::client_tools::ClientToolError;
 use crate::store::StoreError;
 
 /// What every operation needs from outside.
@@ -79,6 +80,9 @@ pub enum OpsError {
     /// The source changed under the dump or the snapshot is gone.
     #[error("the source changed under the dump: {0}")]
     SourceChanged(String),
+    /// The connection that held the dump's snapshot and locks is gone, and both with it.
+    #[error("the dump's snapshot and locks are lost: the connection that held them has ended")]
+    SnapshotLost(#[source] Box<OpsError>),
     /// Privileges or row security stand in the way; every offending object is listed.
     #[error("{0}")]
     Privileges(String),
@@ -90,7 +94,7 @@ pub enum OpsError {
     Restore(String),
     /// pg_dump could not be found or failed.
     #[error("the schema cannot be dumped")]
-    ClientTool(#[from] crate::pg::client_tools::ClientToolError),
+    ClientTool(#[from] ClientToolError),
     /// Running schema statements failed.
     #[error(transparent)]
     Schema(#[from] crate::pipeline::schema::SchemaError),
@@ -106,6 +110,16 @@ pub enum OpsError {
 }
 
 impl OpsError {
+    /// Whether the server, or the way to it, has gone away.
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::Pg(error) => error.is_connection_lost(),
+            // pg_dump has no code for it; whoever asks looks at the server next.
+            Self::ClientTool(ClientToolError::Failed { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// The exit code this error ends the program with.
     pub fn exit_code(&self) -> u8 {
         let code = match self {
@@ -115,9 +129,10 @@ impl OpsError {
             // A full disk reaches us through the Parquet writer, wrapped twice.
             Self::Rows { source, .. } if caused_by_io(source) => ExitCode::Storage,
             Self::Rows { .. } | Self::Mismatch(_) => ExitCode::Integrity,
-            Self::SourceChanged(_) => ExitCode::SourceChanged,
+            Self::SourceChanged(_) | Self::SnapshotLost(_) => ExitCode::SourceChanged,
             Self::Privileges(_) => ExitCode::Privileges,
             Self::Restore(_) | Self::Schema(_) => ExitCode::Restore,
+            Self::ClientTool(error) if error.lock_not_available() => ExitCode::Temporary,
             Self::ClientTool(_) => ExitCode::Usage,
             Self::Manifest(_) | Self::Internal(_) => ExitCode::Internal,
             Self::Interrupted("SIGINT") => return 130,
@@ -143,9 +158,10 @@ fn pg_code(error: &PgError) -> u8 {
     let code = match (error, state.as_str()) {
         (PgError::Settings(_), _) => ExitCode::Usage,
         (PgError::Connect { .. }, "53300" | "57P03") => ExitCode::Temporary,
-        (PgError::Connect { .. } | PgError::Tls { .. }, _) => ExitCode::Connect,
+        (PgError::Connect { .. } | PgError::Tls { .. } | PgError::Pooler { .. }, _) => ExitCode::Connect,
         (_, "42501") => ExitCode::Privileges,
-        (_, "22023" | "40001" | "55P03" | "42P01") => ExitCode::SourceChanged,
+        (_, "55P03") => ExitCode::Temporary,
+        (_, "22023" | "40001" | "42P01") => ExitCode::SourceChanged,
         _ if error.is_connection_lost() => ExitCode::Connect,
         _ => ExitCode::Internal,
     };

@@ -295,7 +295,8 @@ impl Restore<'_> {
         }
         report.violations = self.journal.violations();
         if !lanes.is_empty() {
-            report.violations.extend(run.post_data(&lanes, &schedule).await?);
+            let clients: Vec<_> = lanes.iter().map(|lane| &**lane).collect();
+            report.violations.extend(run.post_data(&clients, &schedule).await?);
         }
         Ok(())
     }

@@ -142,6 +142,13 @@ pub enum ClientToolError {
     },
 }
 
+impl ClientToolError {
+    /// Whether `pg_dump` gave up waiting for a lock: somebody holds it, or waits for it in front of `pg_dump`.
+    pub fn lock_not_available(&self) -> bool {
+        matches!(self, Self::Failed { message, .. } if message.contains("lock timeout"))
+    }
+}
+
 /// A version of a client program: `16.4`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolVersion {

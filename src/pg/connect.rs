@@ -1,54 +1,143 @@
 //! Opening one connection and pinning everything on it that could hide rows, kill it, or change what values look like.
 
+use std::ops::Deref;
+use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 
 use super::settings::{ConnectionSettings, TlsMode};
+use super::tap::{CopyEnd, Tap, TappedTls};
 use super::{PgError, tls};
+
+/// Given in the startup packet, because a role's own timeouts would otherwise end the session before its first
+/// statement could switch them off. The last one is a mark: where it is missing, somebody sits in between.
+pub const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 \
+     -c idle_in_transaction_session_timeout=0 -c barkeep.direct=yes";
 
 /// Settings pinned in every session. Each one has cost somebody rows:
 /// a role's `statement_timeout` or `idle_in_transaction_session_timeout` kills a dump, `row_security = on` returns a
 /// silent subset, a `search_path` changes what names mean, `extra_float_digits` what floats look like as text, and
 /// `synchronize_seqscans` shuffles rows between runs.
-const PINNED: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-     SET row_security = off; SET search_path = ''; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; \
+const PINNED: &str = "SET row_security = off; SET search_path = ''; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; \
      SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = content; \
      SET synchronize_seqscans = off; SET standard_conforming_strings = on; SET client_min_messages = warning; \
      SET check_function_bodies = off; SET default_transaction_read_only = off";
 
-/// Opens a connection, without pinning anything.
-pub(super) async fn open(settings: &ConnectionSettings, application: &str) -> Result<Client, PgError> {
+/// A connection to a server.
+pub struct Session {
+    client: Client,
+    /// How its newest COPY ended.
+    pub(super) copies: watch::Receiver<Option<CopyEnd>>,
+    settings: ConnectionSettings,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Session {
+    /// Asks the server to end the statement that is running; it answers with an error on this connection.
+    pub async fn cancel(&self) -> Result<(), PgError> {
+        let target = || self.settings.describe();
+        let wire = reach(&self.settings).await?;
+        let token = self.client.cancel_token();
+        let cancelled = if encrypts(&self.settings) {
+            token.cancel_query_raw(wire, tls::connect::<Wire>(&self.settings)?).await
+        } else {
+            token.cancel_query_raw(wire, NoTls).await
+        };
+        cancelled.map_err(|source| PgError::Connect { target: target(), source: Box::new(source) })
+    }
+}
+
+/// What the protocol can be spoken over.
+trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytes for S {}
+type Wire = Box<dyn Bytes>;
+
+/// Opens the socket.
+async fn reach(settings: &ConnectionSettings) -> Result<Wire, PgError> {
+    let opened = async {
+        if is_socket_directory(&settings.host) {
+            let path = Path::new(&settings.host).join(format!(".s.PGSQL.{}", settings.port));
+            return Ok::<Wire, std::io::Error>(Box::new(UnixStream::connect(path).await?));
+        }
+        let stream = TcpStream::connect((settings.host.clone(), settings.port)).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Box::new(stream))
+    };
+    let limit = Duration::from_secs(settings.connect_timeout);
+    let failed = |source| PgError::Unreachable { target: settings.describe(), source };
+    match tokio::time::timeout(limit, opened).await {
+        Ok(opened) => opened.map_err(failed),
+        Err(_) => Err(failed(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no answer within {} s", settings.connect_timeout),
+        ))),
+    }
+}
+
+fn is_socket_directory(host: &str) -> bool {
+    host.starts_with('/') || host.starts_with('@')
+}
+
+/// As in libpq, a Unix socket is never encrypted.
+fn encrypts(settings: &ConnectionSettings) -> bool {
+    settings.tls != TlsMode::Disable && !is_socket_directory(&settings.host)
+}
+
+/// Opens a connection, without pinning anything by statements.
+pub(super) async fn open(settings: &ConnectionSettings, application: &str) -> Result<Session, PgError> {
     let mut config = tokio_postgres::Config::new();
-    config
-        .host(&settings.host)
-        .port(settings.port)
-        .user(&settings.user)
-        .dbname(&settings.database)
-        .application_name(application)
-        .connect_timeout(Duration::from_secs(settings.connect_timeout))
-        .keepalives(true)
-        .keepalives_idle(Duration::from_secs(60))
-        .ssl_mode(match settings.tls {
-            TlsMode::Disable => SslMode::Disable,
-            TlsMode::Prefer => SslMode::Prefer,
-            _ => SslMode::Require,
-        });
+    config.user(&settings.user).dbname(&settings.database).application_name(application);
+    config.options(STARTUP_OPTIONS);
     if let Some(password) = &settings.password {
         config.password(password.expose());
     }
-    let failed = |source| PgError::Connect { target: settings.describe(), source: Box::new(source) };
-    if settings.tls == TlsMode::Disable {
-        let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+    let failed = |source| login_failure(settings, source);
+    let (told, copies) = watch::channel(None);
+    let wire = reach(settings).await?;
+    let client = if encrypts(settings) {
+        config.ssl_mode(if settings.tls == TlsMode::Prefer { SslMode::Prefer } else { SslMode::Require });
+        let connect = TappedTls { connect: tls::connect::<Tap<Wire>>(settings)?, told: told.clone() };
+        let (client, connection) =
+            sendable(config.connect_raw(Tap::before_tls(wire, told), connect)).await.map_err(failed)?;
         tokio::spawn(drive(connection));
-        return Ok(client);
-    }
-    let connector =
-        tls::connector(settings).map_err(|source| PgError::Tls { target: settings.describe(), source })?;
-    let (client, connection) = config.connect(connector).await.map_err(failed)?;
-    tokio::spawn(drive(connection));
-    Ok(client)
+        client
+    } else {
+        let (client, connection) =
+            sendable(config.connect_raw(Tap::plain(wire, told), NoTls)).await.map_err(failed)?;
+        tokio::spawn(drive(connection));
+        client
+    };
+    Ok(Session { client, copies, settings: settings.clone() })
+}
+
+/// The same future, known to be `Send` here, where its types are concrete: further out the compiler cannot tell any more.
+fn sendable<'a, T>(
+    future: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(future)
+}
+
+fn login_failure(settings: &ConnectionSettings, source: tokio_postgres::Error) -> PgError {
+    let target = settings.describe();
+    // PgBouncer's own words; it knows no options, or none but its own.
+    let pooled =
+        source.as_db_error().is_some_and(|error| error.message().contains("unsupported startup parameter"));
+    if pooled { PgError::Pooler { target } } else { PgError::Connect { target, source: Box::new(source) } }
 }
 
 /// Runs the connection until the client is dropped. Its error also reaches whoever awaits the client, so it is only
@@ -63,9 +152,15 @@ where
 }
 
 /// Opens a connection and pins its session.
-pub(super) async fn open_pinned(settings: &ConnectionSettings, application: &str) -> Result<Client, PgError> {
-    let client = open(settings, application).await?;
-    let version = server_version(&client).await?;
+pub(super) async fn open_pinned(
+    settings: &ConnectionSettings,
+    application: &str,
+) -> Result<Session, PgError> {
+    let session = open(settings, application).await?;
+    let version = server_version(&session).await?;
+    if !is_direct(&session).await? {
+        return Err(PgError::Pooler { target: settings.describe() });
+    }
     let mut pinned = PINNED.to_owned();
     if version >= 170_000 {
         pinned.push_str("; SET transaction_timeout = 0");
@@ -73,11 +168,11 @@ pub(super) async fn open_pinned(settings: &ConnectionSettings, application: &str
     if version >= 140_000 {
         pinned.push_str("; SET idle_session_timeout = 0");
     }
-    client
+    session
         .batch_execute(&pinned)
         .await
         .map_err(|error| PgError::query("pinning the session's settings", error))?;
-    let encoding: String = client
+    let encoding: String = session
         .query_one("SELECT pg_catalog.current_setting('server_encoding')", &[])
         .await
         .map_err(|error| PgError::query("reading server_encoding", error))?
@@ -85,9 +180,18 @@ pub(super) async fn open_pinned(settings: &ConnectionSettings, application: &str
     if encoding == "SQL_ASCII" {
         // Under SQL_ASCII the bytes are whatever they are; any conversion would fail on the first that is not UTF-8.
         let sql = "SET client_encoding = 'SQL_ASCII'";
-        client.batch_execute(sql).await.map_err(|error| PgError::query(sql, error))?;
+        session.batch_execute(sql).await.map_err(|error| PgError::query(sql, error))?;
     }
-    Ok(client)
+    Ok(session)
+}
+
+/// Whether the startup options reached the session this statement runs in. A pooler drops them, and what is pinned
+/// through it would stay behind in other clients' sessions.
+async fn is_direct(client: &Client) -> Result<bool, PgError> {
+    let sql = "SELECT pg_catalog.current_setting('barkeep.direct', true) IS NOT DISTINCT FROM 'yes'";
+    let row =
+        client.query_one(sql, &[]).await.map_err(|error| PgError::query("looking for a pooler", error))?;
+    Ok(row.get(0))
 }
 
 /// `server_version_num`.

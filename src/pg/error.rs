@@ -19,6 +19,28 @@ pub enum PgError {
         /// Why.
         source: Box<tokio_postgres::Error>,
     },
+    /// Nobody answers there.
+    #[error("cannot reach {target}")]
+    Unreachable {
+        /// Where to, without the password.
+        target: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A connection pooler answers in the server's place.
+    #[error(
+        "{target} is a connection pooler; a snapshot needs sessions of its own: connect to the server itself"
+    )]
+    Pooler {
+        /// Where to, without the password.
+        target: String,
+    },
+    /// The connection ended before the server said how a COPY did.
+    #[error("{doing} failed: the connection ended before the server said that it was complete")]
+    Unfinished {
+        /// What was being done, in words.
+        doing: String,
+    },
     /// TLS cannot be set up.
     #[error("cannot set up TLS to {target}")]
     Tls {
@@ -65,7 +87,7 @@ impl PgError {
                             || matches!(code.code(), "57P01" | "57P02" | "57P03" | "25P03" | "25P04")
                     })
             }
-            Self::Connect { .. } => true,
+            Self::Connect { .. } | Self::Unreachable { .. } | Self::Unfinished { .. } => true,
             _ => false,
         }
     }

@@ -6,14 +6,16 @@ mod error;
 mod settings;
 mod source;
 mod survey;
+mod tap;
 mod target;
 pub mod throwaway;
 mod tls;
 mod types;
 pub mod workbench;
 
+pub use connect::{STARTUP_OPTIONS, Session};
 pub use error::PgError;
 pub use settings::{ConnectionSettings, ProcessSurroundings, SettingsError, Surroundings, TlsMode};
-pub use source::{CopyStream, Lane, LockOutcome, Locked, Probe, Source, copy_out, next_block};
+pub use source::{CopyOut, Lane, LockOutcome, Locked, Probe, Source, Waiter};
 pub use target::{EnabledTrigger, ForeignKey, OWN_SCHEMA, Target, TargetColumn, TargetFacts, TargetTable};
 pub use tls::TlsError;

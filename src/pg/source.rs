@@ -8,11 +8,14 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::connect::Session;
 use super::settings::ConnectionSettings;
+use super::tap::CopyEnd;
 use super::{PgError, connect, survey};
 use crate::base::{TableName, Timestamp};
 use crate::catalog::{LargeObjects, Relation, Sequence, SourceFacts};
@@ -22,15 +25,18 @@ use crate::plan::mapping::NumericProfile;
 /// Tables locked in one statement: enough to be quick, few enough to keep the statement readable in a log.
 const LOCK_BATCH: usize = 500;
 
+/// How long the leader may take to answer before it counts as gone.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A connection for looking around, before anything is locked.
 pub struct Source {
-    client: Client,
+    client: Session,
     settings: ConnectionSettings,
 }
 
 /// A read-only look at any database: facts, sequences, rows, all under one snapshot.
 pub struct Probe {
-    client: Client,
+    client: Session,
 }
 
 impl Probe {
@@ -65,24 +71,37 @@ impl Probe {
     }
 
     /// The connection.
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Session {
         &self.client
     }
 }
 
 /// The leader: the connection that holds the locks and the snapshot. Dropping it ends both.
 pub struct Locked {
-    client: Client,
+    client: Session,
     settings: ConnectionSettings,
     /// The snapshot everything is read under.
     pub snapshot: Snapshot,
     /// The server's clock when it was taken.
     pub time: Timestamp,
+    /// Its backend.
+    pid: i32,
+}
+
+/// A session that waits for a lock which the dump holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its backend.
+    pub pid: i32,
+    /// Its role, program and the relation it waits for, in words.
+    pub who: String,
+    /// For how long so far.
+    pub seconds: i64,
 }
 
 /// A connection that reads under the leader's snapshot.
 pub struct Lane {
-    client: Client,
+    client: Session,
 }
 
 /// How taking the locks can end short of success.
@@ -112,19 +131,23 @@ impl Source {
         survey::source_facts(&self.client).await
     }
 
-    /// Whether the role or database sets a timeout that would end pg_dump before it can switch it off itself.
-    pub async fn has_timeouts(&self) -> Result<bool, PgError> {
-        let sql = "SELECT bool_or(reset_val <> '0') FROM pg_catalog.pg_settings WHERE name IN \
-                   ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')";
-        Ok(survey::rows(&self.client, "the role's timeouts", sql)
-            .await?
-            .first()
-            .is_some_and(|row| row.get(0)))
-    }
-
     /// Every relation, as of now.
     pub async fn relations(&self) -> Result<Vec<Relation>, PgError> {
         survey::relations(&self.client).await
+    }
+
+    /// Who has been waiting for longer than `seconds` for a lock that `locked` holds.
+    pub async fn waiters(&self, locked: &Locked, seconds: i64) -> Result<Vec<Waiter>, PgError> {
+        let sql = "SELECT a.pid, format('%s (%s) waits for %s on %s', a.usename, a.application_name, l.mode, \
+                   coalesce(l.relation::pg_catalog.regclass::text, l.locktype)), \
+                   extract(epoch FROM pg_catalog.clock_timestamp() - l.waitstart)::int8 \
+                   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+                   WHERE NOT l.granted AND $1 = ANY (pg_catalog.pg_blocking_pids(l.pid)) \
+                   AND l.waitstart <= pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $2::int8)";
+        let doing = "looking for waiting sessions";
+        let rows = self.client.query(sql, &[&locked.pid, &seconds]).await;
+        let rows = rows.map_err(|error| PgError::query(doing, error))?;
+        Ok(rows.iter().map(|row| Waiter { pid: row.get(0), who: row.get(1), seconds: row.get(2) }).collect())
     }
 
     /// Locks `wanted`, takes the snapshot, and reads the catalog again under it.
@@ -156,12 +179,12 @@ impl Source {
             }
         }
         execute(&client, "resetting lock_timeout", "SET LOCAL lock_timeout = 0").await?;
-        let (snapshot, time) = take_snapshot(&client).await?;
+        let (snapshot, time, pid) = take_snapshot(&client).await?;
         let relations = survey::relations(&client).await?;
         if let Some(change) = difference(wanted, &relations) {
             return Ok(LockOutcome::Changed(change));
         }
-        let locked = Locked { client, settings: self.settings.clone(), snapshot, time };
+        let locked = Locked { client, settings: self.settings.clone(), snapshot, time, pid };
         Ok(LockOutcome::Locked(Box::new(locked), relations))
     }
 
@@ -202,16 +225,16 @@ async fn pin_transaction(client: &Client, version: u32) -> Result<(), PgError> {
     execute(client, "pinning the transaction's settings", &sql).await
 }
 
-async fn take_snapshot(client: &Client) -> Result<(Snapshot, Timestamp), PgError> {
+async fn take_snapshot(client: &Client) -> Result<(Snapshot, Timestamp, i32), PgError> {
     let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text, \
                (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8, \
                (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-                     ELSE pg_catalog.pg_current_wal_lsn() END)::text";
+                     ELSE pg_catalog.pg_current_wal_lsn() END)::text, pg_catalog.pg_backend_pid()";
     let found = survey::rows(client, "the snapshot", sql).await?;
     let row = found.first().ok_or(PgError::Unexpected("no snapshot was returned"))?;
     let time = Timestamp::from_unix_micros(row.get(2))
         .ok_or(PgError::Unexpected("the server's clock is out of range"))?;
-    Ok((Snapshot { name: row.get(0), xids: row.get(1), lsn: row.get(3), timeline: None }, time))
+    Ok((Snapshot { name: row.get(0), xids: row.get(1), lsn: row.get(3), timeline: None }, time, row.get(4)))
 }
 
 /// The first difference between what was locked and what the snapshot shows, in words.
@@ -233,8 +256,14 @@ impl Locked {
         Lane::open(&self.settings, &self.snapshot.name, version).await
     }
 
+    /// Whether the snapshot and the locks still stand: both end with this connection.
+    pub async fn stands(&self) -> bool {
+        let answer = tokio::time::timeout(PATIENCE, self.client.batch_execute("SELECT 1"));
+        matches!(answer.await, Ok(Ok(())))
+    }
+
     /// The leader's own connection as a lane: the one that can read a table although an ALTER is queued behind its lock.
-    pub fn own_lane(&self) -> &Client {
+    pub fn own_lane(&self) -> &Session {
         &self.client
     }
 
@@ -311,7 +340,7 @@ impl Lane {
     }
 
     /// The connection.
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Session {
         &self.client
     }
 
@@ -335,19 +364,33 @@ impl Lane {
 }
 
 /// The bytes of one COPY OUT.
-pub type CopyStream = Pin<Box<dyn Stream<Item = Result<bytes::Bytes, tokio_postgres::Error>> + Send>>;
-
-/// Starts a COPY OUT.
-pub async fn copy_out(client: &Client, sql: &str, doing: &str) -> Result<CopyStream, PgError> {
-    let stream = client.copy_out(sql).await.map_err(|error| PgError::query(doing.to_owned(), error))?;
-    Ok(Box::pin(stream))
+pub struct CopyOut {
+    blocks: Pin<Box<tokio_postgres::CopyOutStream>>,
+    ends: watch::Receiver<Option<CopyEnd>>,
+    doing: String,
 }
 
-/// Waits for the next block: `None` at the end of the copy.
-pub async fn next_block(stream: &mut CopyStream, doing: &str) -> Result<Option<bytes::Bytes>, PgError> {
-    match stream.next().await {
-        None => Ok(None),
-        Some(Ok(bytes)) => Ok(Some(bytes)),
-        Some(Err(error)) => Err(PgError::query(doing.to_owned(), error)),
+impl CopyOut {
+    /// Starts it.
+    pub async fn start(session: &Session, sql: &str, doing: String) -> Result<Self, PgError> {
+        let mut ends = session.copies.clone();
+        ends.mark_unchanged();
+        let stream = session.copy_out(sql).await.map_err(|error| PgError::query(doing.clone(), error))?;
+        Ok(Self { blocks: Box::pin(stream), ends, doing })
+    }
+
+    /// Waits for the next block: `None` at the end of the data.
+    pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, PgError> {
+        self.blocks.next().await.transpose().map_err(|error| PgError::query(self.doing.clone(), error))
+    }
+
+    /// After the last block: the rows that the server says it sent, the `n` of its `COPY n`.
+    pub async fn rows(mut self) -> Result<u64, PgError> {
+        // The answer may be still on its way; where the connection ends first, nobody is left to tell.
+        let said = self.ends.changed().await.ok().and_then(|()| *self.ends.borrow());
+        match said {
+            Some(CopyEnd::Copied(rows)) => Ok(rows),
+            Some(CopyEnd::Failed) | None => Err(PgError::Unfinished { doing: self.doing }),
+        }
     }
 }

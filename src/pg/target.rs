@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
-use super::connect::{open_pinned, server_version};
+use super::connect::{Session, open_pinned, server_version};
 use super::{ConnectionSettings, PgError};
 use crate::base::{TableName, quote_ident};
 
@@ -83,7 +83,7 @@ pub struct EnabledTrigger {
 
 /// A database that rows go into.
 pub struct Target {
-    client: Client,
+    client: Session,
     settings: ConnectionSettings,
     facts: TargetFacts,
 }
@@ -158,7 +158,7 @@ impl Target {
     }
 
     /// The first connection, for what is done one at a time.
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Session {
         &self.client
     }
 
@@ -168,7 +168,7 @@ impl Target {
     }
 
     /// Another pinned connection.
-    pub async fn lane(&self) -> Result<Client, PgError> {
+    pub async fn lane(&self) -> Result<Session, PgError> {
         open_pinned(&self.settings, APPLICATION).await
     }
 

@@ -1,5 +1,6 @@
 //! TLS to the server: rustls with the system's authorities or a CA file, and libpq's `require` that verifies nothing.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::ConnectionSettings;
 use super::settings::TlsMode;
+use super::{ConnectionSettings, PgError};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +33,35 @@ pub enum TlsError {
     /// There is nobody to trust.
     #[error("no trusted authority was found; name one with sslrootcert")]
     NoAuthorities,
+    /// The host's name cannot stand in a certificate.
+    #[error("{host} is no name that a certificate could have: {reason}")]
+    Name {
+        /// As it was given.
+        host: String,
+        /// Why.
+        reason: String,
+    },
     /// A verifier cannot be built from the authorities.
     #[error("the trusted authorities cannot be used: {0}")]
     Verifier(String),
 }
 
-/// The connector for these settings.
-pub(super) fn connector(settings: &ConnectionSettings) -> Result<MakeRustlsConnect, TlsError> {
+/// What makes TLS of a stream to this server.
+pub(super) fn connect<S>(
+    settings: &ConnectionSettings,
+) -> Result<<MakeRustlsConnect as MakeTlsConnect<S>>::TlsConnect, PgError>
+where
+    MakeRustlsConnect: MakeTlsConnect<S>,
+    <MakeRustlsConnect as MakeTlsConnect<S>>::Error: Display,
+{
+    let failed = |source| PgError::Tls { target: settings.describe(), source };
+    let mut connector = connector(settings).map_err(failed)?;
+    connector
+        .make_tls_connect(&settings.host)
+        .map_err(|error| failed(TlsError::Name { host: settings.host.clone(), reason: error.to_string() }))
+}
+
+fn connector(settings: &ConnectionSettings) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;

@@ -2,8 +2,9 @@
 //!
 //! It pins nothing, reads no rows for a backup, and knows nothing about either.
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
+use super::connect::Session;
 use super::{ConnectionSettings, PgError, connect};
 use crate::base::quote_ident;
 
@@ -12,7 +13,7 @@ pub type TextRow = Vec<Option<String>>;
 
 /// A connection that runs what it is given.
 pub struct Workbench {
-    client: Client,
+    client: Session,
 }
 
 impl Workbench {

@@ -1,7 +1,6 @@
 //! The rowset digest of a query's answer: what `compare` holds against the manifest.
 
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
 use crate::base::RowsetDigest;
 use crate::codec::CodecError;
@@ -9,7 +8,7 @@ use crate::codec::column::canonical_tuple;
 use crate::codec::copy::TupleStream;
 use crate::codec::rowset::RowHasher;
 use crate::manifest::Mapping;
-use crate::pg::{PgError, copy_out, next_block};
+use crate::pg::{CopyOut, PgError, Session};
 
 /// Why a digest could not be computed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +19,14 @@ pub enum DigestError {
     /// The rows.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The answer was cut short.
+    #[error("the server says that it sent {said} rows, {read} came")]
+    Rows {
+        /// The server's count.
+        said: u64,
+        /// Ours.
+        read: u64,
+    },
     /// The thread died.
     #[error("the hashing thread ended without a result")]
     Thread,
@@ -32,7 +39,7 @@ pub type OnRow = Box<dyn FnMut(&[u8; 32], &[u8]) + Send>;
 
 /// Runs a COPY OUT whose columns have these mappings; hashes every canonical tuple and shows it to `on_row`.
 pub async fn of_query(
-    client: &Client,
+    session: &Session,
     sql: &str,
     mappings: Vec<Mapping>,
     key: &[u8; 32],
@@ -55,18 +62,23 @@ pub async fn of_query(
         stream.finish()?;
         Ok::<_, CodecError>(digest)
     });
-    let mut stream = copy_out(client, sql, "reading rows to compare").await?;
+    let mut copy = CopyOut::start(session, sql, "reading rows to compare".to_owned()).await?;
     let mut block = Vec::with_capacity(BLOCK);
-    while let Some(bytes) = next_block(&mut stream, "reading rows to compare").await? {
+    while let Some(bytes) = copy.next().await? {
         block.extend_from_slice(&bytes);
         if block.len() >= BLOCK
             && blocks.send(std::mem::replace(&mut block, Vec::with_capacity(BLOCK))).await.is_err()
         {
-            break;
+            // The worker has stopped; its own error says why.
+            drop(blocks);
+            worker.await.map_err(|_| DigestError::Thread)??;
+            return Err(DigestError::Thread);
         }
     }
-    // Where the worker has stopped, its own error says why.
-    let _ = blocks.send(block).await;
+    let sent = blocks.send(block).await;
     drop(blocks);
-    Ok(worker.await.map_err(|_| DigestError::Thread)??)
+    let digest = worker.await.map_err(|_| DigestError::Thread)??;
+    sent.map_err(|_| DigestError::Thread)?;
+    let said = copy.rows().await?;
+    if said == digest.rows { Ok(digest) } else { Err(DigestError::Rows { said, read: digest.rows }) }
 }

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
 use super::sink::{SinkError, StoredUnit, UnitSink, UnitTarget};
 use crate::base::{BackupId, Event, Events, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::TupleStream;
 use crate::manifest::Piece;
-use crate::pg::{Lane, Locked, PgError, copy_out, next_block};
+use crate::pg::{CopyOut, Lane, Locked, PgError, Session};
 use crate::store::Vault;
 
 /// Bytes handed from the connection to the encoder at once.
@@ -136,27 +135,22 @@ impl Lanes<'_> {
         self.read(lane.client(), job).await.map(Some)
     }
 
-    async fn read(&self, client: &Client, job: &UnitJob) -> Result<Done, DumpError> {
+    async fn read(&self, session: &Session, job: &UnitJob) -> Result<Done, DumpError> {
         let (blocks, received) = mpsc::channel::<Vec<u8>>(BLOCKS);
         let encoder = {
             let (job, events) = (job.clone(), Arc::clone(self.events));
             tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))
         };
-        let sent = send_blocks(client, job, blocks).await;
+        let sent = send_blocks(session, job, blocks).await;
         let encoded = encoder.await.map_err(|_| DumpError::Thread(job.name.clone()))?;
         // The connection's error is the cause where there are both: the encoder then only saw the stream end early.
-        let complete = sent?;
+        let said = sent?;
         let failed = |source| DumpError::Sink { table: job.name.clone(), source };
         let (stream, sink) = encoded.map_err(failed)?;
-        if !complete {
-            return Err(DumpError::Thread(job.name.clone()));
-        }
-        let tuples = stream.finish().map_err(|error| failed(error.into()))?;
+        let Some(said) = said else { return Err(DumpError::Thread(job.name.clone())) };
+        let decoded = stream.finish().map_err(|error| failed(error.into()))?;
         let stored = tokio::task::block_in_place(|| sink.finish()).map_err(failed)?;
-        if stored.rowset.rows != tuples {
-            let text = format!("{tuples} tuples were read and {} rows stored", stored.rowset.rows);
-            return Err(failed(CodecError::Piece(text).into()));
-        }
+        accept(said, decoded, stored.rowset.rows).map_err(|error| failed(error.into()))?;
         let stored = self.keep_earlier(job, stored).map_err(failed)?;
         Ok((job.table, job.unit, stored))
     }
@@ -171,27 +165,43 @@ impl Lanes<'_> {
     }
 }
 
-/// Passes the COPY's bytes on in large blocks; false where the encoder has stopped listening.
-async fn send_blocks(client: &Client, job: &UnitJob, blocks: mpsc::Sender<Vec<u8>>) -> Result<bool, PgError> {
-    let doing = format!("COPY of {}", job.name);
-    let mut stream = copy_out(client, &job.sql, &doing).await?;
+/// A unit counts only if all three counts of its rows agree.
+fn accept(said: u64, decoded: u64, stored: u64) -> Result<(), CodecError> {
+    if said == decoded && decoded == stored {
+        return Ok(());
+    }
+    let text = format!("the server says COPY {said}, {decoded} rows were decoded and {stored} stored");
+    Err(CodecError::Piece(text))
+}
+
+/// Passes the COPY's bytes on in large blocks and gives the server's count of rows; `None` where the encoder has
+/// stopped listening.
+async fn send_blocks(
+    session: &Session,
+    job: &UnitJob,
+    blocks: mpsc::Sender<Vec<u8>>,
+) -> Result<Option<u64>, PgError> {
+    let mut copy = CopyOut::start(session, &job.sql, format!("COPY of {}", job.name)).await?;
     let mut block = Vec::with_capacity(BLOCK + (BLOCK >> 2));
-    while let Some(bytes) = next_block(&mut stream, &doing).await? {
+    while let Some(bytes) = copy.next().await? {
         block.extend_from_slice(&bytes);
         if block.len() >= BLOCK {
             let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK + (BLOCK >> 2)));
             if blocks.send(full).await.is_err() {
-                cancel(client).await;
-                return Ok(false);
+                cancel(session).await;
+                return Ok(None);
             }
         }
     }
-    Ok(block.is_empty() || blocks.send(block).await.is_ok())
+    if !block.is_empty() && blocks.send(block).await.is_err() {
+        return Ok(None);
+    }
+    copy.rows().await.map(Some)
 }
 
 /// Ends the COPY on the server, which would otherwise go on sending to nobody.
-async fn cancel(client: &Client) {
-    if let Err(error) = client.cancel_token().cancel_query(tokio_postgres::NoTls).await {
+async fn cancel(session: &Session) {
+    if let Err(error) = session.cancel().await {
         tracing::debug!(%error, "the COPY could not be cancelled; the connection will be closed");
     }
 }
@@ -224,4 +234,18 @@ fn encode(
         events.emit(Event::Progress { table: job.name.clone(), rows, bytes: block.len() as u64 });
     }
     Ok((stream, sink))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::accept;
+
+    #[test]
+    fn a_unit_is_accepted_only_if_all_three_counts_agree() {
+        assert!(accept(7, 7, 7).is_ok());
+        for (said, decoded, stored) in [(8, 7, 7), (7, 8, 7), (7, 7, 8), (0, 7, 7)] {
+            let text = accept(said, decoded, stored).unwrap_err().to_string();
+            assert!(text.contains(&format!("COPY {said}")), "{text}");
+        }
+    }
 }

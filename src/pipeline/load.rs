@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::future::try_join_all;
-use tokio_postgres::{Client, CopyInSink};
+use tokio_postgres::CopyInSink;
 
 use super::journal::RestoreJournal;
 use super::schema::Journal;
@@ -22,7 +22,7 @@ use crate::base::{Event, Events, RowsetDigest, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::{HEADER, TRAILER};
 use crate::manifest::{Manifest, Piece, Table};
-use crate::pg::{PgError, Target};
+use crate::pg::{PgError, Session, Target};
 use crate::plan::load::{LoadJob, PieceLoad};
 use crate::store::{StoreError, Vault};
 
@@ -140,7 +140,7 @@ impl Loading<'_> {
     }
 
     /// Runs one job, again where the connection is lost.
-    async fn persist(&self, client: &mut Option<Client>, job: &LoadJob) -> Result<Outcome, LoadError> {
+    async fn persist(&self, client: &mut Option<Session>, job: &LoadJob) -> Result<Outcome, LoadError> {
         let mut pause = PAUSE;
         for attempt in 0.. {
             let error = match self.attempt(client, job).await {
@@ -158,7 +158,7 @@ impl Loading<'_> {
         Err(LoadError::Lacks("a job".to_owned()))
     }
 
-    async fn attempt(&self, slot: &mut Option<Client>, job: &LoadJob) -> Result<Outcome, LoadError> {
+    async fn attempt(&self, slot: &mut Option<Session>, job: &LoadJob) -> Result<Outcome, LoadError> {
         let client = match slot {
             Some(client) => client,
             None => slot.insert(self.target.lane().await?),
@@ -178,7 +178,7 @@ impl Loading<'_> {
     }
 
     /// Rows and bytes, or `None` where the journal has the job already.
-    async fn transaction(&self, client: &Client, job: &LoadJob) -> Result<Option<(u64, u64)>, LoadError> {
+    async fn transaction(&self, client: &Session, job: &LoadJob) -> Result<Option<(u64, u64)>, LoadError> {
         let refused = |source| LoadError::Refused {
             table: job.table.clone(),
             source: PgError::query("restoring rows", source),
@@ -215,7 +215,7 @@ impl Loading<'_> {
     }
 
     /// Copies one piece and holds what was sent against the manifest and the server's count.
-    async fn piece(&self, client: &Client, load: &PieceLoad) -> Result<(u64, u64), LoadError> {
+    async fn piece(&self, client: &Session, load: &PieceLoad) -> Result<(u64, u64), LoadError> {
         let (table, piece) = self.find(load)?;
         let refused = |source| LoadError::Refused {
             table: table.name.clone(),

@@ -171,13 +171,13 @@ impl Run<'_> {
     /// Returns the constraints that the rows violate. Any other error ends the run, after the jobs under way.
     pub async fn post_data(
         &self,
-        clients: &[Client],
+        clients: &[&Client],
         schedule: &PostDataSchedule,
     ) -> Result<Vec<Violation>, SchemaError> {
         let entries: HashMap<i32, &SchemaEntry> = self.dump.entries.iter().map(|e| (e.dump_id, e)).collect();
         let entries = &entries;
         let mut dispatcher = schedule.dispatch();
-        let mut free: Vec<&Client> = clients.iter().collect();
+        let mut free: Vec<&Client> = clients.to_vec();
         let mut running = FuturesUnordered::new();
         let mut violations = Vec::new();
         let mut failure = None;

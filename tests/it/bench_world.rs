@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use barkeep::base::{Event, Events};
 use barkeep::ops::compare::{CompareReport, CompareRequest, compare};
 use barkeep::ops::dump::{DumpReport, DumpRequest, dump};
 use barkeep::ops::restore::{RestoreReport, RestoreRequest, restore};
@@ -31,6 +32,15 @@ pub(crate) fn server() -> Arc<Throwaway> {
     let server = Arc::new(Throwaway::start(&options).expect("a throw-away PostgreSQL 15 starts"));
     *shared = Arc::downgrade(&server);
     server
+}
+
+/// Hands every event to a closure.
+struct Hook<F>(F);
+
+impl<F: Fn(&Event) + Send + Sync> Events for Hook<F> {
+    fn emit(&self, event: Event) {
+        (self.0)(&event);
+    }
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -109,6 +119,20 @@ impl World {
         dump(&self.vault, &request, &Services::default()).await
     }
 
+    /// A dump that tells `hook` what it does, while it does it.
+    pub(crate) async fn dump_hooked(
+        &self,
+        hook: impl Fn(&Event) + Send + Sync + 'static,
+        change: impl FnOnce(&mut DumpRequest),
+    ) -> Result<DumpReport, OpsError> {
+        let mut request = DumpRequest::new(self.source());
+        request.path = std::env::var_os("PATH");
+        request.pg_dump.clone_from(&self.pg_dump);
+        change(&mut request);
+        let services = Services { events: Arc::new(Hook(hook)), ..Services::default() };
+        dump(&self.vault, &request, &services).await
+    }
+
     pub(crate) async fn verify(&self, level: Level) -> VerifyReport {
         let request = VerifyRequest { choice: BackupChoice::latest(), level };
         verify(&self.vault, &request, &Services::default()).await.unwrap()
@@ -184,4 +208,25 @@ fn schema_text(settings: &ConnectionSettings) -> Vec<String> {
         .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
         .map(str::to_owned)
         .collect()
+}
+
+/// The error and all its causes.
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// Asserts that a run that failed left no backup and nothing of one.
+pub(crate) fn nothing_half_made(world: &World) {
+    assert_eq!(world.vault.backups().unwrap(), vec![]);
+    let staging = world.vault.root().join("staging");
+    let left: Vec<PathBuf> = std::fs::read_dir(staging)
+        .map(|entries| entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect())
+        .unwrap_or_default();
+    assert_eq!(left, Vec::<PathBuf>::new());
 }

@@ -8,32 +8,12 @@ use barkeep::ops::OpsError;
 use barkeep::ops::verify::{Level, VerifyRequest, verify};
 use barkeep::store::{BackupChoice, Vault};
 
-use crate::bench_world::{World, run};
+use crate::bench_world::{World, nothing_half_made, run, words};
 
 const TWO_TABLES: &str = "CREATE TABLE users (id bigint PRIMARY KEY, name text);
      CREATE TABLE bars (id bigint PRIMARY KEY, close numeric(18,6));
      INSERT INTO users SELECT i, 'user ' || i FROM generate_series(1, 3000) i;
      INSERT INTO bars SELECT i, i * 0.25 FROM generate_series(1, 3000) i";
-
-/// The error and all its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
-fn nothing_half_made(world: &World) {
-    assert_eq!(world.vault.backups().unwrap(), vec![]);
-    let staging = world.vault.root().join("staging");
-    let left: Vec<PathBuf> = std::fs::read_dir(staging)
-        .map(|entries| entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect())
-        .unwrap_or_default();
-    assert_eq!(left, Vec::<PathBuf>::new());
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_select_and_one_under_row_security_are_told_every_table_at_once() {

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod bench_world;
+mod connections;
 mod container;
 mod faults;
+mod interference;
 mod kills;
 mod readers;
 mod regress;
