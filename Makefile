@@ -10,7 +10,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 DEMO_VAULT ?= demo-vault
 
-.PHONY: help demo build test bench lint clean setup-build setup-postgres setup-docker setup-python
+.PHONY: help demo build test bench lint clean setup-build setup-postgres setup-docker setup-python setup-faults
 
 help: ## Say what can be made
 	@echo "barkeep keeps your market bars, and the rest of the trading database."
@@ -27,7 +27,7 @@ build: setup-build ## Build the release binary
 	@echo "build: cargo build --release (several minutes the first time)"
 	@$(CARGO) build --release --locked
 
-test: setup-build setup-postgres setup-docker setup-python ## Run every test, with Docker, PostgreSQL and the Parquet readers
+test: setup-build setup-postgres setup-docker setup-python setup-faults ## Run every test, with Docker, PostgreSQL and the Parquet readers
 	@scripts/test.sh
 
 bench: setup-build setup-postgres ## Measure against the goals and print the table
@@ -50,5 +50,5 @@ clean: ## Remove what was built, and the demo's vault
 	@$(CARGO) clean --quiet
 	@rm -rf "$(CARGO_TARGET_DIR)/venv" "$(CARGO_TARGET_DIR)/regress" "$(CARGO_TARGET_DIR)/image" "$(DEMO_VAULT)"
 
-setup-build setup-postgres setup-docker setup-python:
+setup-build setup-postgres setup-docker setup-python setup-faults:
 	@scripts/$@.sh

@@ -20,10 +20,12 @@ use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
 use crate::pg::{ConnectionSettings, LockOutcome, Locked, STARTUP_OPTIONS, Source};
 use crate::plan::dump::{Chosen, choose_relations, unreadable};
 use crate::plan::selection::TableSelection;
-use crate::store::Vault;
+use crate::store::{Staging, Vault};
 
 /// Rounds of lock and check before giving up on a schema that will not hold still.
 const ROUNDS: usize = 5;
+/// Waits of 10 ms for encoders that were given up.
+const RELEASES: usize = 500;
 /// Versions a source may have.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 14..=18;
 
@@ -157,11 +159,14 @@ pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> 
         return Err(OpsError::Usage(text));
     }
     let tool = find_pg_dump(request, major).await?;
-    let relations = source.relations().await?;
+    let relations = source.relations(&[]).await?;
     let chosen = choose_relations(&relations, &request.selection, facts.in_recovery);
     strictly_matched(request, &relations)?;
     permitted(&facts, &chosen)?;
     if request.dry_run {
+        let oids: Vec<u32> = chosen.tables.iter().map(|relation| relation.oid).collect();
+        let measured = source.relations(&oids).await?;
+        let chosen = choose_relations(&measured, &request.selection, facts.in_recovery);
         return Ok(finish::dry_run(request, &chosen, began));
     }
     let (locked, relations, chosen) = lock(&source, request, &facts, chosen).await?;
@@ -185,6 +190,28 @@ impl Run<'_> {
     ) -> Result<DumpReport, OpsError> {
         let id = BackupId::new(locked.time, rand::random());
         let staging = Arc::new(self.vault.begin(&id)?);
+        let result = self.into_staging(source, locked, tool, &staging).await;
+        // Encoders of lanes that were given up still write; what they hold is removed when they have noticed.
+        for _ in 0..RELEASES {
+            if Arc::strong_count(&staging) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let sealed = result?;
+        self.commit(staging, &sealed)?;
+        self.services.events.emit(Event::Committed(id));
+        Ok(finish::report(&sealed, began))
+    }
+
+    /// Everything but the commit.
+    async fn into_staging(
+        &mut self,
+        source: &Source,
+        locked: &Locked,
+        tool: Option<PgDump>,
+        staging: &Arc<Staging>,
+    ) -> Result<SealedManifest, OpsError> {
         let parameters = parameters(&self.request.database);
         let wait = self.request.lock_timeout;
         let schema = async {
@@ -200,7 +227,7 @@ impl Run<'_> {
         self.services.events.emit(Event::Phase("data"));
         let after = self.request.name_waiters_after;
         let events = Arc::clone(&self.services.events);
-        let work = futures_util::future::try_join(schema, self.data(locked, &staging));
+        let work = futures_util::future::try_join(schema, self.data(locked, staging));
         let (schema, data) = tokio::select! {
             done = work => done?,
             never = waiters::name_them(source, locked, after, events.as_ref()) => match never {},
@@ -209,16 +236,14 @@ impl Run<'_> {
         if let Some(change) = locked.still_unchanged(&self.chosen.tables).await? {
             return Err(OpsError::SourceChanged(change));
         }
-        let sealed = self.manifest(locked, &staging, data, schema, tool.as_ref()).await?;
+        let sealed = self.manifest(locked, staging, data, schema, tool.as_ref()).await?;
         if self.request.strict && !sealed.manifest.body.warnings.is_empty() {
             return Err(finish::strict(&sealed));
         }
-        self.commit(staging, &sealed)?;
-        self.services.events.emit(Event::Committed(id));
-        Ok(finish::report(&sealed, began))
+        Ok(sealed)
     }
 
-    fn commit(&self, staging: Arc<crate::store::Staging>, sealed: &SealedManifest) -> Result<(), OpsError> {
+    fn commit(&self, staging: Arc<Staging>, sealed: &SealedManifest) -> Result<(), OpsError> {
         let staging = Arc::into_inner(staging)
             .ok_or_else(|| OpsError::Internal("a thread still holds the staging folder".to_owned()))?;
         staging.commit(sealed)?;
@@ -290,7 +315,7 @@ async fn lock(
             }
             LockOutcome::Changed(change) => last = change,
         }
-        chosen = choose_relations(&source.relations().await?, &request.selection, facts.in_recovery);
+        chosen = choose_relations(&source.relations(&[]).await?, &request.selection, facts.in_recovery);
         permitted(facts, &chosen)?;
     }
     Err(OpsError::SourceChanged(format!("{last}, {ROUNDS} times in a row")))

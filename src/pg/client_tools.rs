@@ -145,7 +145,9 @@ pub enum ClientToolError {
 impl ClientToolError {
     /// Whether `pg_dump` gave up waiting for a lock: somebody holds it, or waits for it in front of `pg_dump`.
     pub fn lock_not_available(&self) -> bool {
-        matches!(self, Self::Failed { message, .. } if message.contains("lock timeout"))
+        // It keeps its --lock-wait-timeout by means of statement_timeout.
+        let Self::Failed { message, .. } = self else { return false };
+        message.contains("timeout") && message.contains("LOCK TABLE")
     }
 }
 

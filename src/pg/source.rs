@@ -131,9 +131,9 @@ impl Source {
         survey::source_facts(&self.client).await
     }
 
-    /// Every relation, as of now.
-    pub async fn relations(&self) -> Result<Vec<Relation>, PgError> {
-        survey::relations(&self.client).await
+    /// Every relation, as of now. The sizes of `measured` (OIDs) are exact, and waited for where they are locked.
+    pub async fn relations(&self, measured: &[u32]) -> Result<Vec<Relation>, PgError> {
+        survey::relations(&self.client, measured).await
     }
 
     /// Who has been waiting for longer than `seconds` for a lock that `locked` holds.
@@ -180,7 +180,8 @@ impl Source {
         }
         execute(&client, "resetting lock_timeout", "SET LOCAL lock_timeout = 0").await?;
         let (snapshot, time, pid) = take_snapshot(&client).await?;
-        let relations = survey::relations(&client).await?;
+        let oids: Vec<u32> = wanted.iter().map(|relation| relation.oid).collect();
+        let relations = survey::relations(&client, &oids).await?;
         if let Some(change) = difference(wanted, &relations) {
             return Ok(LockOutcome::Changed(change));
         }
@@ -201,7 +202,7 @@ impl Source {
         let names: Vec<String> = batch.iter().take(3).map(|relation| relation.name.to_string()).collect();
         let held = if holders.is_empty() { String::new() } else { format!("; held: {}", holders.join(", ")) };
         PgError::query(
-            format!("locking {} of {} tables ({} …){held}", batch.len(), batch.len(), names.join(", ")),
+            format!("locking {} tables ({} …){held}", batch.len(), names.join(", ")),
             error,
         )
     }
@@ -322,7 +323,7 @@ impl Locked {
     /// Once more before the commit: no locked table may have been rewritten. With the locks held none can have been;
     /// this proves that they were.
     pub async fn still_unchanged(&self, locked: &[Relation]) -> Result<Option<String>, PgError> {
-        let seen = survey::relations(&self.client).await?;
+        let seen = survey::relations(&self.client, &[]).await?;
         Ok(difference(locked, &seen))
     }
 }

@@ -14,15 +14,17 @@ pub(super) async fn rows(client: &Client, what: &str, sql: &str) -> Result<Vec<R
     client.query(sql, &[]).await.map_err(|error| PgError::query(format!("reading {what}"), error))
 }
 
-/// Every relation with its columns, ordered by name.
-pub(super) async fn relations(client: &Client) -> Result<Vec<Relation>, PgError> {
+/// Every relation with its columns, ordered by name. The sizes of `measured` are exact, those of others estimates.
+pub(super) async fn relations(client: &Client, measured: &[u32]) -> Result<Vec<Relation>, PgError> {
     let types = TypeBook::read(client).await?;
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
     for row in rows(client, "the columns", include_str!("sql/columns.sql")).await? {
         columns.entry(row.get(0)).or_default().push(column(&row, &types));
     }
-    rows(client, "the relations", include_str!("sql/relations.sql"))
-        .await?
+    client
+        .query(include_str!("sql/relations.sql"), &[&measured])
+        .await
+        .map_err(|error| PgError::query("reading the relations", error))?
         .iter()
         .map(|row| relation(row, columns.remove(&row.get::<_, u32>(0)).unwrap_or_default()))
         .collect()

@@ -112,7 +112,7 @@ async fn an_alter_in_front_of_pg_dump_ends_the_run_in_time_and_is_named() {
     assert_eq!(error.exit_code(), 75, "{}", words(&error));
     assert!(words(&error).contains("pg_dump"), "{}", words(&error));
     let said = said.lock().unwrap().join("; ");
-    assert!(said.contains("AccessExclusiveLock on altered"), "who waits for us is named: {said}");
+    assert!(said.contains("AccessExclusiveLock on public.altered"), "who waits for us is named: {said}");
     nothing_half_made(&world);
     for session in std::mem::take(&mut *waiting.lock().unwrap()) {
         session.await.unwrap();
@@ -127,7 +127,7 @@ async fn a_lock_that_cannot_be_had_names_its_holder() {
     let error =
         world.dump_with(|request| request.lock_timeout = Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(error.exit_code(), 75, "{}", words(&error));
-    assert!(words(&error).contains("held: altered (pid "), "{}", words(&error));
+    assert!(words(&error).contains("held: public.altered (pid "), "{}", words(&error));
     nothing_half_made(&world);
     holder.run("letting go", "COMMIT").await.unwrap();
     assert_eq!(world.dump().await.rows, 35_000);

@@ -4,6 +4,7 @@
 mod bench_world;
 mod connections;
 mod container;
+mod disk;
 mod faults;
 mod interference;
 mod kills;

@@ -1,4 +1,5 @@
 -- Everything that can hold rows or stand for rows, from pg_catalog alone: information_schema hides what the role may not see.
+-- $1: the tables whose size is measured. Measuring waits for whoever has locked the table, so all others are estimated.
 SELECT c.oid,
        n.nspname,
        c.relname,
@@ -9,9 +10,13 @@ SELECT c.oid,
        pc.relname AS parent_name,
        pt.partstrat::text,
        am.amname,
-       CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0)
-            / pg_catalog.current_setting('block_size')::int8 ELSE 0 END AS pages,
-       CASE WHEN c.reltoastrelid <> 0 THEN coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END AS toast,
+       CASE WHEN c.relkind <> 'r' THEN 0
+            WHEN c.oid = ANY ($1) THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0)
+                                       / pg_catalog.current_setting('block_size')::int8
+            ELSE c.relpages END AS pages,
+       CASE WHEN c.reltoastrelid = 0 THEN 0
+            WHEN c.oid = ANY ($1) THEN coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0)
+            ELSE tc.relpages * pg_catalog.current_setting('block_size')::int8 END AS toast,
        c.reltuples::float8::int8 AS tuples,
        pg_catalog.pg_relation_filenode(c.oid) AS filenode,
        c.relfilenode <> 0 AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0) AS rewritten,
@@ -33,6 +38,7 @@ SELECT c.oid,
   LEFT JOIN pg_catalog.pg_class pc ON pc.oid = h.inhparent
   LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
   LEFT JOIN pg_catalog.pg_partitioned_table pt ON pt.partrelid = c.oid
+  LEFT JOIN pg_catalog.pg_class tc ON tc.oid = c.reltoastrelid
   LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
   LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
         AND d.objsubid = 0 AND d.deptype = 'e'

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# What the fault tests break things with: strace makes system calls fail, PgBouncer stands in front of a server.
+set -euo pipefail
+who=faults
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+have strace || install_packages "strace" strace
+[ -x /usr/sbin/pgbouncer ] || have pgbouncer || install_packages "PgBouncer" pgbouncer
+have setpriv || install_packages "setpriv" util-linux
+say "strace and PgBouncer are here"
