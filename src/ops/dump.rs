@@ -190,7 +190,7 @@ impl Run<'_> {
     ) -> Result<DumpReport, OpsError> {
         let id = BackupId::new(locked.time, rand::random());
         let staging = Arc::new(self.vault.begin(&id)?);
-        let result = self.into_staging(source, locked, tool, &staging).await;
+        let result = self.staged(source, locked, tool, &staging).await;
         // Encoders of lanes that were given up still write; what they hold is removed when they have noticed.
         for _ in 0..RELEASES {
             if Arc::strong_count(&staging) == 1 {
@@ -205,7 +205,7 @@ impl Run<'_> {
     }
 
     /// Everything but the commit.
-    async fn into_staging(
+    async fn staged(
         &mut self,
         source: &Source,
         locked: &Locked,

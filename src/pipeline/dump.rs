@@ -1,6 +1,6 @@
 //! Lanes: connections that read units under one snapshot, each feeding a thread that encodes and stores.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
@@ -81,18 +81,45 @@ pub struct Lanes<'a> {
 
 type Done = (usize, usize, StoredUnit);
 
+/// Tables with units still to come: (units, rows so far) by table.
+struct OpenTables(Mutex<HashMap<usize, (usize, u64)>>);
+
+impl OpenTables {
+    fn of(jobs: &[UnitJob]) -> Self {
+        let mut tables = HashMap::new();
+        for job in jobs {
+            tables.entry(job.table).or_insert((0, 0)).0 += 1;
+        }
+        Self(Mutex::new(tables))
+    }
+
+    /// A unit is stored; says so when it was its table's last.
+    fn close(&self, job: &UnitJob, unit: &StoredUnit, events: &dyn Events) {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((units, rows)) = tables.get_mut(&job.table) else { return };
+        *units -= 1;
+        *rows += unit.rowset.rows;
+        if *units == 0 {
+            events.emit(Event::TableDone { table: job.name.clone(), rows: *rows });
+        }
+    }
+}
+
 impl Lanes<'_> {
     /// Runs all jobs over `count` lanes and gives back (table, unit, result).
     pub async fn run(&self, jobs: Vec<UnitJob>, count: usize) -> Result<Vec<Done>, DumpError> {
         let count = count.min(jobs.len());
+        let open = OpenTables::of(&jobs);
         let queue = Mutex::new(VecDeque::from(jobs));
         let refused = Mutex::new(Vec::new());
-        let lanes = (0..count).map(|_| self.lane(&queue, &refused));
+        let lanes = (0..count).map(|_| self.lane(&queue, &refused, &open));
         let mut done: Vec<Done> =
             futures_util::future::try_join_all(lanes).await?.into_iter().flatten().collect();
         // What a lane could not lock is read by the leader, who holds the lock already.
         for job in refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            done.push(self.read(self.locked.own_lane(), &job).await?);
+            let unit = self.read(self.locked.own_lane(), &job).await?;
+            open.close(&job, &unit.2, self.events.as_ref());
+            done.push(unit);
         }
         Ok(done)
     }
@@ -101,6 +128,7 @@ impl Lanes<'_> {
         &self,
         queue: &Mutex<VecDeque<UnitJob>>,
         refused: &Mutex<Vec<UnitJob>>,
+        open: &OpenTables,
     ) -> Result<Vec<Done>, DumpError> {
         let mut lane = self.locked.lane(self.version).await?;
         let mut done = Vec::new();
@@ -109,7 +137,10 @@ impl Lanes<'_> {
             let Some(job) = next else { return Ok(done) };
             for attempt in 1.. {
                 match self.attempt(&lane, &job).await {
-                    Ok(Some(result)) => done.push(result),
+                    Ok(Some(result)) => {
+                        open.close(&job, &result.2, self.events.as_ref());
+                        done.push(result);
+                    }
                     Ok(None) => refused.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone()),
                     Err(DumpError::Pg(error)) if error.is_connection_lost() && attempt < ATTEMPTS => {
                         let again = format!(

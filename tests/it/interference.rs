@@ -114,7 +114,8 @@ async fn an_alter_in_front_of_pg_dump_ends_the_run_in_time_and_is_named() {
     let said = said.lock().unwrap().join("; ");
     assert!(said.contains("AccessExclusiveLock on public.altered"), "who waits for us is named: {said}");
     nothing_half_made(&world);
-    for session in std::mem::take(&mut *waiting.lock().unwrap()) {
+    let sessions = std::mem::take(&mut *waiting.lock().unwrap());
+    for session in sessions {
         session.await.unwrap();
     }
 }

@@ -163,3 +163,21 @@ async fn a_rotten_piece_of_the_backup_before_is_not_reused() {
     assert_eq!(second.tables[0].reused, 0);
     assert_eq!(world.verify(Level::Decode).await.findings, vec![]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_is_a_warning_and_under_strict_no_backup() {
+    let world = World::with("CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 10)").await;
+    let slice = |request: &mut barkeep::ops::dump::DumpRequest| {
+        request.conditions = vec![(barkeep::catalog::Pattern::parse("t").unwrap(), "id <= 3".to_owned())];
+    };
+    let strict = |request: &mut barkeep::ops::dump::DumpRequest| {
+        slice(request);
+        request.strict = true;
+    };
+    let error = world.dump_with(strict).await.unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert!(error.to_string().contains("public.t"), "{error}");
+    crate::bench_world::nothing_half_made(&world);
+    let report = world.dump_with(slice).await.unwrap();
+    assert_eq!((report.rows, report.warnings.len()), (3, 1));
+}

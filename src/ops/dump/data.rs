@@ -17,6 +17,9 @@ use crate::plan::mapping::NumericProfile;
 use crate::plan::units::{Tree, UnitPlan, order, pages_per_unit, split, table_of};
 use crate::store::Staging;
 
+/// The code of the warning that a table is not whole, because that was asked for.
+pub(super) const SLICE: &str = "SLICE";
+
 /// Tables with their stored units.
 pub(super) struct Data {
     pub(super) tables: Vec<Table>,
@@ -292,9 +295,6 @@ impl Run<'_> {
                 table.counted = Some(counted);
             }
             self.note_exceptions(&table);
-            self.services
-                .events
-                .emit(Event::TableDone { table: table.name.clone(), rows: table.rowset.rows });
             data.tables.push(table);
         }
         data.tables.sort_by(|a, b| a.name.cmp(&b.name));
@@ -311,7 +311,7 @@ impl Run<'_> {
         }
         let message =
             format!("{}: only the rows where {}", table.name, table.condition.as_deref().unwrap_or_default());
-        self.warnings.push(Warning { code: "SLICE".to_owned(), message });
+        self.warnings.push(Warning { code: SLICE.to_owned(), message });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::data::Data;
+use super::data::{Data, SLICE};
 use super::{DumpReport, DumpRequest, Run, TableReport, selection_record};
 use crate::base::{Digest, TableName};
 use crate::catalog::ddl::{SchemaDump, Section};
@@ -13,7 +13,7 @@ use crate::manifest::{
     Body, FORMAT, Head, Link, Manifest, Omission, RowsetAlgorithm, SealedManifest, StoredObject, Table, Tool,
     Warning,
 };
-use crate::ops::OpsError;
+use crate::ops::{ExitCode, OpsError};
 use crate::pg::Locked;
 use crate::pg::client_tools::PgDump;
 use crate::plan::ddl::{RestoreOptions, Selection, script};
@@ -184,11 +184,15 @@ fn this_tool(pg_dump: Option<&PgDump>) -> Tool {
     }
 }
 
-/// `--strict`: the first warning, as an error.
+/// `--strict`: all warnings as one error, with the code of the first.
 pub(super) fn strict(sealed: &SealedManifest) -> OpsError {
-    let texts: Vec<String> =
-        sealed.manifest.body.warnings.iter().map(|warning| warning.message.clone()).collect();
-    OpsError::SourceChanged(format!("--strict, and there are warnings: {}", texts.join("; ")))
+    let warnings = &sealed.manifest.body.warnings;
+    let texts: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
+    let code = match warnings.first().map(|warning| warning.code.as_str()) {
+        Some(SLICE) => ExitCode::Warnings,
+        _ => ExitCode::SourceChanged,
+    };
+    OpsError::Strict { code, warnings: texts.join("; ") }
 }
 
 /// What was done, from the manifest itself.
