@@ -1,6 +1,6 @@
 //! What every test needs: one shared server, a database and a vault of its own, and short ways to dump, restore, compare.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -174,11 +174,17 @@ pub(crate) async fn value(settings: &ConnectionSettings, sql: &str) -> Option<St
     Workbench::connect(settings).await.unwrap().value("a test's own question", sql).await.unwrap()
 }
 
-/// Asserts that two databases have the same schema by pg_dump's own account.
+/// Asserts that two local databases have the same schema by pg_dump's own account.
 pub(crate) fn assert_same_schema(a: &ConnectionSettings, b: &ConnectionSettings) {
-    let differing = schema_difference(a, b);
+    assert_same_schema_by(LOCAL_PG_DUMP, a, b);
+}
+
+/// The same by another pg_dump, a command line.
+pub(crate) fn assert_same_schema_by(pg_dump: &str, a: &ConnectionSettings, b: &ConnectionSettings) {
+    let (text_a, text_b) = (schema_text(pg_dump, a), schema_text(pg_dump, b));
+    let differing = difference(&text_a, &text_b);
     assert!(
-        differing.is_empty() && schema_text(a) == schema_text(b),
+        differing.is_empty() && text_a == text_b && text_a.len() > 10,
         "pg_dump -s differs:\n{}",
         differing.join("\n")
     );
@@ -186,19 +192,23 @@ pub(crate) fn assert_same_schema(a: &ConnectionSettings, b: &ConnectionSettings)
 
 /// The lines of `pg_dump -s` that only one of two databases has.
 pub(crate) fn schema_difference(a: &ConnectionSettings, b: &ConnectionSettings) -> Vec<String> {
-    let (a, b) = (schema_text(a), schema_text(b));
+    difference(&schema_text(LOCAL_PG_DUMP, a), &schema_text(LOCAL_PG_DUMP, b))
+}
+
+fn difference(a: &[String], b: &[String]) -> Vec<String> {
     let gone = a.iter().filter(|line| !b.contains(line)).map(|line| format!("- {line}"));
     gone.chain(b.iter().filter(|line| !a.contains(line)).map(|line| format!("+ {line}"))).collect()
 }
 
-fn schema_text(settings: &ConnectionSettings) -> Vec<String> {
-    let program = Path::new("/usr/lib/postgresql/15/bin/pg_dump");
-    let output = std::process::Command::new(program)
-        .args(["--schema-only", "--no-password"])
+const LOCAL_PG_DUMP: &str = "/usr/lib/postgresql/15/bin/pg_dump";
+
+fn schema_text(pg_dump: &str, settings: &ConnectionSettings) -> Vec<String> {
+    let mut words = pg_dump.split(' ');
+    let output = std::process::Command::new(words.next().unwrap())
+        .args(words)
+        .args(["--schema-only", "--no-password", "-U", &settings.user, "-d", &settings.database])
         .env("PGHOST", &settings.host)
         .env("PGPORT", settings.port.to_string())
-        .env("PGUSER", &settings.user)
-        .env("PGDATABASE", &settings.database)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -3,7 +3,7 @@
 use barkeep::ops::compare::{Side, TableVerdict};
 use barkeep::ops::verify::Level;
 
-use crate::bench_world::{World, assert_same_schema, fixture, run, value};
+use crate::bench_world::{World, assert_same_schema, assert_same_schema_by, fixture, run, value};
 
 /// Dump, verify to the rows, restore into a new database, compare every row.
 async fn data_round_trip(world: &World) {
@@ -130,6 +130,7 @@ async fn postgresql_17_in_a_container_goes_out_and_comes_back() {
             world.run(&fixture(file)).await;
         }
         data_round_trip(&world).await;
+        assert_same_schema_by(&container.pg_dump(), &world.source(), &world.copy("copy"));
     }
 }
 
