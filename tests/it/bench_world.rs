@@ -153,6 +153,17 @@ impl World {
         restore(&request, &Services::default()).await
     }
 
+    /// A restore that tells `hook` what it does, while it does it.
+    pub(crate) async fn restore_hooked(
+        &self,
+        target: ConnectionSettings,
+        hook: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<RestoreReport, OpsError> {
+        let request = RestoreRequest::new(&self.vault, BackupChoice::latest(), target);
+        let services = Services { events: Arc::new(Hook(hook)), ..Services::default() };
+        restore(&request, &services).await
+    }
+
     pub(crate) async fn compare(&self, target: ConnectionSettings) -> CompareReport {
         let mut request = CompareRequest::new(target);
         request.rows = true;
