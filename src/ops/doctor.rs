@@ -152,11 +152,11 @@ async fn server(
     request: &DoctorRequest,
     clock: &dyn Clock,
 ) -> Result<(), OpsError> {
-    let pids = [questions::backend(bench).await?, questions::backend(bench).await?];
+    let direct = questions::is_direct(bench).await?;
     let server = questions::server(bench).await?;
     let now = clock.now();
     version(report, &server, &request.database);
-    pooler(report, &pids);
+    pooler(report, direct);
     role(report, &server);
     let relations = questions::relations(bench).await?;
     privileges(report, &relations);
@@ -183,14 +183,14 @@ fn version(report: &mut DoctorReport, server: &Server, settings: &ConnectionSett
     }
 }
 
-fn pooler(report: &mut DoctorReport, pids: &[Option<String>; 2]) {
-    if pids[0] == pids[1] {
-        report.ok("pooler", "two statements met the same backend");
+fn pooler(report: &mut DoctorReport, direct: bool) {
+    if direct {
+        report.ok("pooler", "the server itself answers");
     } else {
         report.fail(
             "pooler",
-            ExitCode::Usage as u8,
-            "two statements met different backends: a pooler in transaction or statement mode is in between",
+            ExitCode::Connect as u8,
+            "the startup options did not arrive: a connection pooler is in between",
             "connect to the server itself; a snapshot cannot live in a pooled session",
         );
     }

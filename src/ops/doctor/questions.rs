@@ -25,9 +25,10 @@ pub(super) struct Relations {
     pub(super) row_security: Vec<String>,
 }
 
-/// The process that answers.
-pub(super) async fn backend(bench: &Workbench) -> Result<Option<String>, PgError> {
-    bench.value("asking for the backend", "SELECT pg_catalog.pg_backend_pid()").await
+/// Whether the startup options of this connection reached the session that answers; a pooler drops them.
+pub(super) async fn is_direct(bench: &Workbench) -> Result<bool, PgError> {
+    let sql = "SELECT pg_catalog.current_setting('barkeep.direct', true)";
+    Ok(bench.value("looking for a pooler", sql).await?.as_deref() == Some("yes"))
 }
 
 const SERVER: &str = "SELECT pg_catalog.current_setting('server_version_num'), \

@@ -56,8 +56,10 @@ fn a_connection_that_trusts_everybody_is_pointed_out() {
 }
 
 #[test]
-fn a_pooler_is_noticed_by_its_changing_backends() {
+fn a_pooler_is_a_failure() {
     let mut report = DoctorReport::default();
-    pooler(&mut report, &[Some("11".to_owned()), Some("12".to_owned())]);
-    assert_eq!(report.lines[0].answer, Answer::Fail);
+    pooler(&mut report, true);
+    assert_eq!(report.exit_code(), 0);
+    pooler(&mut report, false);
+    assert_eq!(report.exit_code(), 20);
 }
