@@ -32,11 +32,12 @@ impl RowHasher {
     pub fn hash(&self, canonical_tuple: &[u8]) -> [u8; 32] {
         let length = canonical_tuple.len();
         let padded = (length / BLOCK + 1) * BLOCK;
+        // Rows of bars have 100 bytes; clearing the larger buffer costs them a tenth of their hash.
+        if padded <= 2 * BLOCK {
+            return self.hash_padded::<{ 2 * BLOCK }>(canonical_tuple, padded);
+        }
         if padded <= ON_STACK {
-            let mut row = [0u8; ON_STACK];
-            row[..length].copy_from_slice(canonical_tuple);
-            row[length] = 0x80;
-            return *blake3::keyed_hash(&self.key, &row[..padded]).as_bytes();
+            return self.hash_padded::<ON_STACK>(canonical_tuple, padded);
         }
         let mut padding = [0u8; BLOCK];
         padding[0] = 0x80;
@@ -44,6 +45,14 @@ impl RowHasher {
         hasher.update(canonical_tuple);
         hasher.update(&padding[..padded - length]);
         *hasher.finalize().as_bytes()
+    }
+
+    #[inline]
+    fn hash_padded<const ROOM: usize>(&self, canonical_tuple: &[u8], padded: usize) -> [u8; 32] {
+        let mut row = [0u8; ROOM];
+        row[..canonical_tuple.len()].copy_from_slice(canonical_tuple);
+        row[canonical_tuple.len()] = 0x80;
+        *blake3::keyed_hash(&self.key, &row[..padded]).as_bytes()
     }
 }
 

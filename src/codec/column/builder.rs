@@ -16,7 +16,7 @@ use arrow_array::{
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use super::cells::{Bits, Strings};
+use super::cells::{Bits, Strings, take_items};
 use super::nested::Nested;
 use super::printed::Form;
 use super::{arrow_type, fits, numeric, scalar};
@@ -272,7 +272,7 @@ impl ColumnBuilder {
             Cells::Date(values) => primitive::<Date32Type>(values, nulls, data_type)?,
             Cells::Time(values) => primitive::<Time64MicrosecondType>(values, nulls, data_type)?,
             Cells::Uuid(bytes) => {
-                let bytes = Buffer::from_vec(std::mem::take(bytes));
+                let bytes = Buffer::from_vec(take_items(bytes));
                 Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
             }
             Cells::Utf8(text) | Cells::Printed { text, .. } => {
@@ -307,6 +307,6 @@ fn primitive<T: ArrowPrimitiveType>(
 where
     T::Native: ArrowNativeType,
 {
-    let values = ScalarBuffer::from(std::mem::take(values));
+    let values = ScalarBuffer::from(take_items(values));
     Ok(Arc::new(PrimitiveArray::<T>::try_new(values, nulls)?.with_data_type(data_type.clone())))
 }

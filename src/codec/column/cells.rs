@@ -4,6 +4,16 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer
 
 use crate::codec::CodecError;
 
+/// Items that a vector is made for in advance, after it was emptied: a batch is mostly as long as the one before, but one
+/// enormous value must not keep its memory for ever.
+const KEPT: usize = 1 << 16;
+
+/// Takes a vector's items; what is left is empty and has room for as many again.
+pub(super) fn take_items<T>(items: &mut Vec<T>) -> Vec<T> {
+    let room = items.len().min(KEPT);
+    std::mem::replace(items, Vec::with_capacity(room))
+}
+
 /// A vector of bits.
 #[derive(Default)]
 pub(crate) struct Bits {
@@ -30,8 +40,9 @@ impl Bits {
     }
 
     pub(crate) fn take(&mut self) -> BooleanBuffer {
-        let taken = std::mem::take(self);
-        BooleanBuffer::new(Buffer::from_vec(taken.bytes), 0, taken.length)
+        self.set = 0;
+        let length = std::mem::take(&mut self.length);
+        BooleanBuffer::new(Buffer::from_vec(take_items(&mut self.bytes)), 0, length)
     }
 
     /// As a validity bitmap, which is left out if nothing is NULL.
@@ -72,7 +83,9 @@ impl Offsets {
     }
 
     pub(crate) fn take(&mut self) -> OffsetBuffer<i32> {
-        OffsetBuffer::new(ScalarBuffer::from(std::mem::take(self).0))
+        let offsets = take_items(&mut self.0);
+        self.0.push(0);
+        OffsetBuffer::new(ScalarBuffer::from(offsets))
     }
 }
 
@@ -102,6 +115,6 @@ impl Strings {
     }
 
     pub(crate) fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        (self.offsets.take(), Buffer::from_vec(std::mem::take(&mut self.data)))
+        (self.offsets.take(), Buffer::from_vec(take_items(&mut self.data)))
     }
 }
