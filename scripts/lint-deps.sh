@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Licences, bans and sources of every dependency (deny.toml). Compiling cargo-deny takes long, so it is installed only
-# when CARGO_DENY_INSTALL=1; otherwise it is said that it did not run. CARGO_DENY_ADVISORIES=1 asks the advisory
+# Licences, bans and sources of every dependency (deny.toml). Compiling cargo-deny takes three minutes, so it is installed
+# only when CARGO_DENY_INSTALL=1 (CI sets it); otherwise it is said that it did not run. CARGO_DENY_ADVISORIES=1 asks the advisory
 # database too, which needs the network.
 set -euo pipefail
 who=lint
@@ -11,7 +11,7 @@ cd "$here/.."
 
 if ! have cargo-deny && [ "${CARGO_DENY_INSTALL:-}" = 1 ]; then
     say "installing cargo-deny (several minutes)"
-    cargo install --locked --quiet cargo-deny </dev/null
+    cargo install --locked --quiet --version 0.20.2 cargo-deny </dev/null
 fi
 if ! have cargo-deny; then
     say "cargo deny: not run (not installed)"

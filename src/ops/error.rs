@@ -121,7 +121,7 @@ impl OpsError {
     /// Whether the server, or the way to it, has gone away.
     pub fn is_connection_lost(&self) -> bool {
         match self {
-            Self::Pg(error) => error.is_connection_lost(),
+            Self::Pg(error) => error.is_connection_lost() || error.is_recovery_conflict(),
             // pg_dump has no code for it; whoever asks looks at the server next.
             Self::ClientTool(ClientToolError::Failed { .. }) => true,
             _ => false,

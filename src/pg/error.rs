@@ -76,6 +76,11 @@ impl PgError {
         }
     }
 
+    /// A standby ended the statement because replay needed what it was reading.
+    pub fn is_recovery_conflict(&self) -> bool {
+        self.code().is_some_and(|code| code.code() == "40001")
+    }
+
     /// The connection is gone (or never came to be), as against a statement that was refused.
     pub fn is_connection_lost(&self) -> bool {
         match self {

@@ -142,11 +142,13 @@ impl Lanes<'_> {
                         done.push(result);
                     }
                     Ok(None) => refused.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone()),
-                    Err(DumpError::Pg(error)) if error.is_connection_lost() && attempt < ATTEMPTS => {
-                        let again = format!(
-                            "{}: connection lost, reading it again under the same snapshot",
-                            job.name
-                        );
+                    Err(DumpError::Pg(error)) if may_pass(&error) && attempt < ATTEMPTS => {
+                        let what = if error.is_recovery_conflict() {
+                            "recovery conflict"
+                        } else {
+                            "connection lost"
+                        };
+                        let again = format!("{}: {what}, reading it again under the same snapshot", job.name);
                         self.events.emit(Event::Warning(again));
                         lane = self.locked.lane(self.version).await?;
                         continue;
@@ -194,6 +196,11 @@ impl Lanes<'_> {
             None => Ok(stored),
         }
     }
+}
+
+/// Whether another connection may read the unit that this one could not.
+fn may_pass(error: &PgError) -> bool {
+    error.is_connection_lost() || error.is_recovery_conflict()
 }
 
 /// A unit counts only if all three counts of its rows agree.
