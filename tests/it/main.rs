@@ -6,6 +6,7 @@ mod connections;
 mod container;
 mod faults;
 mod forgery;
+mod golden;
 mod interference;
 mod kills;
 mod mutations;
