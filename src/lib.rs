@@ -14,20 +14,26 @@
 //! - [`ops`]: one file per intention
 //! - [`cli`]: arguments, progress, hints
 //!
-//! A test of another project that wants a database with its fixtures in it:
+//! A test of another project that wants a database with its fixtures in it needs no server but the binaries of one:
 //!
-//! ```no_run
+//! ```
 //! use barkeep::ops::{Services, restore::{RestoreRequest, restore}};
-//! use barkeep::pg::{ConnectionSettings, ProcessSurroundings};
+//! use barkeep::pg::{throwaway::Throwaway, workbench::Workbench};
 //! use barkeep::store::{BackupChoice, Vault};
 //!
-//! # async fn fixtures() -> Result<(), Box<dyn std::error::Error>> {
-//! let vault = Vault::open("fixtures/vault".as_ref())?;
-//! let target = ConnectionSettings::resolve("postgres://postgres@localhost:5432/test_1", &ProcessSurroundings)?;
-//! let mut request = RestoreRequest::new(&vault, BackupChoice::latest(), target);
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Throwaway::start(&Default::default())?;
+//! let database = server.settings("fixtures");
+//!
+//! let vault = Vault::open("fixtures/vaults/format-1".as_ref())?;
+//! let mut request = RestoreRequest::new(&vault, BackupChoice::latest(), database.clone());
 //! request.create = true;
-//! let report = restore(&request, &Services::default()).await?;
-//! assert!(report.violations.is_empty());
+//! restore(&request, &Services::default()).await?;
+//!
+//! let session = Workbench::connect(&database).await?;
+//! let orders = session.value("counting the orders", "SELECT count(*) FROM orders").await?;
+//! assert_eq!(orders.as_deref(), Some("900"));
 //! # Ok(())
 //! # }
 //! ```

@@ -17,6 +17,9 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::Store(error) => return store(error),
         OpsError::ClientTool(error) => return tool(error),
         OpsError::Rows { source: CodecError::Io(_), .. } => "check free space and the disk, then run again",
+        OpsError::Rows { source: CodecError::File { .. }, .. } => {
+            "delete nothing; take the other copy of this vault, or an older backup that verifies with --level decode"
+        }
         OpsError::Rows { .. } => {
             "please report this with `barkeep show --columns` of the table; nothing was committed"
         }

@@ -55,6 +55,14 @@ pub enum CodecError {
         /// What is wrong with it.
         source: Box<CodecError>,
     },
+    /// An error in one file of a vault.
+    #[error("{path}")]
+    File {
+        /// From the vault's root.
+        path: String,
+        /// What is wrong with it.
+        source: Box<CodecError>,
+    },
     /// A piece or its sidecar is not the one that the manifest describes.
     #[error("the piece is not what its manifest says: {0}")]
     Piece(String),
@@ -76,5 +84,10 @@ impl CodecError {
 
     pub(crate) fn in_column(self, column: &str) -> Self {
         Self::Column { column: column.to_owned(), source: Box::new(self) }
+    }
+
+    /// Names the file it happened in.
+    pub(crate) fn in_file(self, path: &str) -> Self {
+        Self::File { path: path.to_owned(), source: Box::new(self) }
     }
 }

@@ -3,8 +3,7 @@
 //! It takes a tuple's canonical bytes as they are; that they are canonical, and which columns are in them, is the
 //! business of `column` and `file`. The sums are `base::RowsetDigest`.
 
-/// The name of this construction in manifests.
-pub const ROWSET_ALG: &str = "rs1";
+pub use crate::manifest::ROWSET_ALG;
 
 /// Separates the row key from every other use of a vault's secret.
 const CONTEXT: &str = "barkeep rowset v1";

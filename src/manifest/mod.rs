@@ -11,4 +11,4 @@ pub use document::{
     Snapshot, StoredObject, Table, TableColumn, TableKind, Tool, Unit, Warning,
 };
 pub use mapping::{FIRST_UNSTABLE_OID, Mapping, StructField, canonical_oid};
-pub use seal::{FORMAT, MAX_BYTES, ManifestError, SealedManifest, canonical, strict_json};
+pub use seal::{FORMAT, MAX_BYTES, ManifestError, ROWSET_ALG, SealedManifest, canonical, strict_json};

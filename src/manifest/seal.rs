@@ -15,6 +15,9 @@ pub const FORMAT: &str = "barkeep-manifest/1";
 /// Features this version knows. An unknown one in `required` means: hands off.
 const KNOWN_FEATURES: &[&str] = &[];
 
+/// The rowset digest that this version computes, and the only one it knows.
+pub const ROWSET_ALG: &str = "rs1";
+
 /// Longest manifest that is read: sizes that come out of a vault are bounded before anything is allocated.
 pub const MAX_BYTES: u64 = 1 << 30;
 
@@ -94,6 +97,9 @@ impl SealedManifest {
         }
         let manifest: Manifest =
             serde_json::from_value(value).map_err(|error| ManifestError::Shape(error.to_string()))?;
+        if manifest.head.rowset.alg != ROWSET_ALG {
+            return Err(ManifestError::Feature(format!("rowset {}", manifest.head.rowset.alg)));
+        }
         super::consistency::check(&manifest)?;
         Ok(Self { manifest, root, bytes: bytes.to_vec() })
     }

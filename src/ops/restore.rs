@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::verify::rowset_key;
 use super::{OpsError, Services};
 use crate::base::{Digest, Event, TableName};
 use crate::catalog::Pattern;
@@ -209,6 +210,8 @@ struct Restore<'a> {
 pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Result<RestoreReport, OpsError> {
     let began = Instant::now();
     let sealed = request.choice.find(request.vault)?;
+    // Without it no row could be proven, and that would be noticed only after the database was made.
+    rowset_key(request.vault, &sealed.manifest)?;
     let mut report =
         RestoreReport { backup: sealed.manifest.head.id.to_string(), ..RestoreReport::default() };
     services.events.emit(Event::Phase("preflight"));
@@ -316,7 +319,7 @@ impl From<LoadError> for OpsError {
         match error {
             LoadError::Pg(error) => Self::Pg(error),
             LoadError::Store(error) => Self::Store(error),
-            LoadError::Rows { table, source, .. } => Self::Rows { table, source },
+            LoadError::Rows { table, path, source } => Self::Rows { table, source: source.in_file(&path) },
             LoadError::Mismatch { .. } | LoadError::Lacks(_) => Self::Mismatch(error.to_string()),
             LoadError::Refused { table, source } if source.is_connection_lost() => {
                 tracing::debug!(%table, "the connection was lost for good");

@@ -11,7 +11,7 @@ use super::{OpsError, Services};
 use crate::base::{BackupId, Digest, Event, TableName};
 use crate::codec::CodecError;
 use crate::codec::file::{PieceBounds, PieceReader};
-use crate::codec::rowset::{ROWSET_ALG, RowHasher};
+use crate::codec::rowset::RowHasher;
 use crate::manifest::{Manifest, Piece, SealedManifest, Table};
 use crate::plan::copy::piece_shape;
 use crate::store::{BackupChoice, StoreError, Vault};
@@ -156,12 +156,6 @@ fn check(
 /// The key a backup's rows were hashed under.
 pub(super) fn rowset_key(vault: &Vault, manifest: &Manifest) -> Result<[u8; 32], OpsError> {
     let rowset = &manifest.head.rowset;
-    if rowset.alg != ROWSET_ALG {
-        return Err(OpsError::Usage(format!(
-            "rows were hashed by {:?}, which this barkeep does not know",
-            rowset.alg
-        )));
-    }
     let missing = || OpsError::Mismatch(format!("vault.json has no rowset key {:?}", rowset.key_id));
     vault.key(&rowset.key_id).copied().ok_or_else(missing)
 }

@@ -93,6 +93,12 @@ pub enum Damage {
         /// On disk.
         found: Digest,
     },
+    /// What stands in it makes no sense.
+    #[error("{0}")]
+    Form(String),
+    /// A rowset key is not the one that its id was made from.
+    #[error("its rowset key {0:?} is another one than its id says")]
+    Key(String),
 }
 
 impl StoreError {

@@ -47,15 +47,20 @@ impl Vault {
             }
             Err(error) => return Err(StoreError::io("read", &path)(error)),
         };
-        let wrong = |found: String| StoreError::VaultFormat { path: root.to_owned(), found };
-        let value = strict_json(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let damaged = |problem| StoreError::Damaged { path: "vault.json".to_owned(), problem };
+        let form = |error: String| damaged(Damage::Form(error));
+        let value = strict_json(&bytes).map_err(|error| form(error.to_string()))?;
         let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         if format != FORMAT {
-            return Err(wrong(format));
+            return Err(StoreError::VaultFormat { path: root.to_owned(), found: format });
         }
-        let file: VaultFile = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+        let file: VaultFile = serde_json::from_value(value).map_err(|error| form(error.to_string()))?;
         if !file.rowset_keys.contains_key(&file.rowset_key) {
-            return Err(wrong("no key of the name in rowset_key".to_owned()));
+            return Err(form(format!("it has no key {:?}", file.rowset_key)));
+        }
+        // With another key every row would look changed; here it is seen before one has been read.
+        if let Some((id, _)) = file.rowset_keys.iter().find(|(id, key)| **id != key_id(key.as_bytes())) {
+            return Err(damaged(Damage::Key(id.clone())));
         }
         Ok(Self { root: root.to_owned(), file })
     }
@@ -69,7 +74,7 @@ impl Vault {
         let (id, key) = random.split_at(16);
         let key: [u8; 32] = key.try_into().unwrap_or([0; 32]);
         let id: [u8; 16] = id.try_into().unwrap_or([0; 16]);
-        let key_id = Digest::from_bytes(blake3::derive_key("barkeep rowset key id v1", &key)).short();
+        let key_id = key_id(&key);
         let file = VaultFile {
             format: FORMAT.to_owned(),
             id: VaultId::new(id),
@@ -283,6 +288,11 @@ impl Vault {
             })
             .collect()
     }
+}
+
+/// What a rowset key is called.
+fn key_id(key: &[u8; 32]) -> String {
+    Digest::from_bytes(blake3::derive_key("barkeep rowset key id v1", key)).short()
 }
 
 /// Makes a directory and its parents, readable by nobody else.

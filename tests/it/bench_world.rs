@@ -72,6 +72,13 @@ impl World {
         world
     }
 
+    /// The same, with a backup of it in the vault.
+    pub(crate) async fn dumped(sql: &str) -> Self {
+        let world = Self::with(sql).await;
+        world.dump().await;
+        world
+    }
+
     /// A new database on some server, loaded with `sql`; `pg_dump` as in `tools.pg_dump`.
     pub(crate) async fn on(server: ConnectionSettings, pg_dump: Option<String>, sql: &str) -> Self {
         let database = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

@@ -3,12 +3,14 @@
 //! It knows sinks and sources, not paths; whoever opened a sink makes it durable.
 
 mod exceptions;
+mod footer;
 mod guard;
 mod overlay;
 mod pages;
 mod reader;
 mod schema;
 mod sink;
+mod thrift;
 mod writer;
 
 pub use exceptions::FinishedExceptions;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array as _, RecordBatch};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -13,6 +14,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::reader::ChunkReader;
 
 use super::exceptions::{DSCALE, RAW, sidecar_schema};
+use super::footer::bound_footer;
 use super::guard::guarded;
 use super::pages::bound_pages;
 use super::reader::{batch_rows, bound_size};
@@ -58,13 +60,15 @@ impl Overlay {
     ) -> Result<Self, CodecError> {
         guarded(|| {
             let options = ArrowReaderOptions::new().with_schema(sidecar_schema());
+            let schema = ArrowSchemaConverter::new().convert(&sidecar_schema())?;
+            bound_footer(&sidecar, schema.root_schema())?;
             let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&sidecar)?);
             if u64::try_from(metadata.file_metadata().num_rows()).ok() != Some(entries) {
                 return Err(wrong("has another number of entries"));
             }
             bound_size(&metadata, bound)?;
-            bound_pages(&sidecar, &metadata)?;
-            let entries_at_once = batch_rows(&metadata, 0);
+            let dictionary = bound_pages(&sidecar, &metadata, 0)?;
+            let entries_at_once = batch_rows(&metadata, 0, dictionary);
             let arrow = ArrowReaderMetadata::try_new(metadata, options)?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(sidecar, arrow);
             let reader = builder.with_batch_size(entries_at_once).build()?;

@@ -1,14 +1,17 @@
 //! [`bound_pages`]: reads the headers of all pages of a file, and nothing else, before the Parquet reader may allocate
 //! what they ask for.
 //!
-//! A page header is a Thrift struct in compact form that says how large the page is uncompressed. The footer's sums are
-//! bounded already; here every column chunk is held to its own sum, so that no single page can claim more.
+//! A page header is a Thrift struct in compact form that says how large the page is uncompressed and how many values are
+//! in it. The footer's sums are bounded already; here every column chunk is held to its own sums, so that no single page
+//! can claim more. A page that inflates to more than its header says is refused by zstd itself, which gets no more room.
 
 use bytes::Bytes;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
 
+use super::thrift::{INTEGER_32, STRUCT, Thrift};
 use crate::codec::CodecError;
+use crate::codec::copy::MAX_TUPLE;
 
 /// Most headers are far below a hundred bytes; those with long statistics are read a second time.
 const FIRST_READ: u64 = 512;
@@ -16,21 +19,60 @@ const FIRST_READ: u64 = 512;
 /// No header of ours is longer, even with statistics.
 const LONGEST_HEADER: u64 = 1 << 20;
 
-/// Structs inside structs: a page header has three levels.
-const DEEPEST: u8 = 8;
+/// No page of ours is larger: a batch of a few MiB and one more row, which has at most [`MAX_TUPLE`] bytes.
+const LARGEST_PAGE: u64 = MAX_TUPLE as u64 + (64 << 20);
 
-pub(super) fn bound_pages<R: ChunkReader>(file: &R, metadata: &ParquetMetaData) -> Result<(), CodecError> {
-    for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-        let (mut at, length) = column.byte_range();
-        let end = at.checked_add(length).filter(|end| *end <= file.len()).ok_or_else(lies)?;
-        let mut left = u64::try_from(column.uncompressed_size()).map_err(|_| lies())?;
-        while at < end {
-            let page = read_header(file, at, end - at)?;
-            left = left.checked_sub(page.header + page.uncompressed).ok_or_else(lies)?;
-            at = at.checked_add(page.header + page.compressed).filter(|at| *at <= end).ok_or_else(lies)?;
+/// No page of ours has more values: those of a batch, and the elements of one array, which take four bytes each.
+const MOST_VALUES: u64 = (MAX_TUPLE / 4) as u64 + (1 << 20);
+
+/// Holds all pages to what their columns say, and gives the size of the largest dictionary. `copy_bytes` is the manifest's
+/// length of all rows, in which every element of a list has a byte or more.
+pub(super) fn bound_pages<R: ChunkReader>(
+    file: &R,
+    metadata: &ParquetMetaData,
+    copy_bytes: u64,
+) -> Result<u64, CodecError> {
+    let mut dictionary = 0;
+    for group in metadata.row_groups() {
+        let rows = u64::try_from(group.num_rows()).map_err(|_| lies())?;
+        for column in group.columns() {
+            let values = u64::try_from(column.num_values()).map_err(|_| lies())?;
+            let nested = column.column_descr().max_rep_level() > 0;
+            if (!nested && values != rows) || values > rows.saturating_add(copy_bytes) {
+                let what = format!("a column says it has {values} values in {rows} rows");
+                return Err(CodecError::Piece(what));
+            }
+            dictionary = dictionary.max(bound_column(file, column, values)?);
         }
     }
-    Ok(())
+    Ok(dictionary)
+}
+
+/// The size of the column's dictionary.
+fn bound_column<R: ChunkReader>(
+    file: &R,
+    column: &ColumnChunkMetaData,
+    values: u64,
+) -> Result<u64, CodecError> {
+    let (mut at, length) = column.byte_range();
+    let end = at.checked_add(length).filter(|end| *end <= file.len()).ok_or_else(lies)?;
+    let mut left = u64::try_from(column.uncompressed_size()).map_err(|_| lies())?;
+    let (mut values_left, mut dictionary) = (values, 0);
+    while at < end {
+        let page = read_header(file, at, end - at)?;
+        if page.uncompressed > LARGEST_PAGE {
+            let (what, bytes, bound) = ("a page", page.uncompressed, LARGEST_PAGE);
+            return Err(CodecError::TooLarge { what, bytes, bound });
+        }
+        if page.values > MOST_VALUES {
+            return Err(CodecError::Piece(format!("a page says it has {} values", page.values)));
+        }
+        left = left.checked_sub(page.header + page.uncompressed).ok_or_else(lies)?;
+        values_left = values_left.checked_sub(page.values).ok_or_else(lies)?;
+        dictionary = dictionary.max(if page.is_dictionary { page.uncompressed } else { 0 });
+        at = at.checked_add(page.header + page.compressed).filter(|at| *at <= end).ok_or_else(lies)?;
+    }
+    Ok(dictionary)
 }
 
 fn lies() -> CodecError {
@@ -42,6 +84,9 @@ struct Page {
     header: u64,
     uncompressed: u64,
     compressed: u64,
+    /// Values of a data page; a dictionary's own do not count.
+    values: u64,
+    is_dictionary: bool,
 }
 
 fn read_header<R: ChunkReader>(file: &R, at: u64, left: u64) -> Result<Page, CodecError> {
@@ -54,89 +99,46 @@ fn read_header<R: ChunkReader>(file: &R, at: u64, left: u64) -> Result<Page, Cod
     Err(CodecError::Piece("a page header is no page header".to_owned()))
 }
 
+/// Fields of a page header: the two kinds of data pages, and the dictionary.
+const DATA_PAGE: i64 = 5;
+const DICTIONARY: i64 = 7;
+const DATA_PAGE_V2: i64 = 8;
+
 /// The header that `bytes` begin with, if it is whole and sane.
 fn parse(bytes: &[u8]) -> Option<Page> {
-    let mut thrift = Thrift { bytes, at: 0 };
+    let mut thrift = Thrift::new(bytes);
     let (mut uncompressed, mut compressed) = (None, None);
+    let (mut values, mut is_dictionary) = (0u64, false);
     let mut id = 0i64;
     while let Some((field, kind)) = thrift.field(id)? {
         id = field;
         match (field, kind) {
             (2, INTEGER_32) => uncompressed = Some(u64::try_from(thrift.integer()?).ok()?),
             (3, INTEGER_32) => compressed = Some(u64::try_from(thrift.integer()?).ok()?),
-            _ => thrift.skip(kind, 0)?,
+            (DATA_PAGE | DATA_PAGE_V2, STRUCT) => {
+                values = values.checked_add(first_integer(&mut thrift)?)?;
+            }
+            _ => {
+                is_dictionary |= field == DICTIONARY;
+                thrift.skip(kind, 0)?;
+            }
         }
     }
-    Some(Page { header: thrift.at as u64, uncompressed: uncompressed?, compressed: compressed? })
+    let header = thrift.at() as u64;
+    Some(Page { header, uncompressed: uncompressed?, compressed: compressed?, values, is_dictionary })
 }
 
-const INTEGER_32: u8 = 5;
-
-struct Thrift<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Thrift<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
+/// Field 1 of a struct, which for every kind of page is the number of values.
+fn first_integer(thrift: &mut Thrift<'_>) -> Option<u64> {
+    let (mut first, mut id) = (None, 0);
+    while let Some((field, kind)) = thrift.field(id)? {
+        id = field;
+        match (field, kind) {
+            (1, INTEGER_32) => first = Some(u64::try_from(thrift.integer()?).ok()?),
+            _ => thrift.skip(kind, 1)?,
         }
-        None
     }
-
-    /// A signed integer, zigzag.
-    fn integer(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// The next field's number and kind; the inner `None` ends the struct.
-    fn field(&mut self, previous: i64) -> Option<Option<(i64, u8)>> {
-        let head = self.byte()?;
-        if head == 0 {
-            return Some(None);
-        }
-        let id = match head >> 4 {
-            0 => self.integer()?,
-            delta => previous.checked_add(i64::from(delta))?,
-        };
-        Some(Some((id, head & 0xf)))
-    }
-
-    fn skip(&mut self, kind: u8, depth: u8) -> Option<()> {
-        match kind {
-            1 | 2 => {}
-            3 => self.at += 1,
-            4..=6 => drop(self.varint()?),
-            7 => self.at += 8,
-            8 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                self.at = self.at.checked_add(length)?;
-            }
-            12 if depth < DEEPEST => {
-                let mut id = 0;
-                while let Some((field, kind)) = self.field(id)? {
-                    id = field;
-                    self.skip(kind, depth + 1)?;
-                }
-            }
-            // Page headers have neither lists nor maps.
-            _ => return None,
-        }
-        (self.at <= self.bytes.len()).then_some(())
-    }
+    first
 }
 
 #[cfg(test)]
@@ -147,7 +149,8 @@ mod tests {
     fn a_header_is_read_and_a_cut_one_is_not() {
         // type 0, uncompressed 300, compressed 40, data_page_header { num_values 7, encoding 0, 3, 3 }.
         let bytes = [0x15, 0, 0x15, 0xd8, 0x04, 0x15, 0x50, 0x2c, 0x15, 14, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0];
-        let page = Page { header: bytes.len() as u64, uncompressed: 300, compressed: 40 };
+        let header = bytes.len() as u64;
+        let page = Page { header, uncompressed: 300, compressed: 40, values: 7, is_dictionary: false };
         assert_eq!(parse(&bytes), Some(page));
         for length in 0..bytes.len() {
             assert_eq!(parse(&bytes[..length]), None);

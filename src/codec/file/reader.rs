@@ -12,12 +12,14 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::ChunkReader;
 
+use super::footer::bound_footer;
 use super::guard::guarded;
 use super::overlay::Overlay;
 use super::pages::bound_pages;
 use super::schema::{EXCEPTIONS_KEY, SCHEMA_KEY, parquet_schema};
 use crate::codec::CodecError;
 use crate::codec::column::ColumnEncoder;
+use crate::codec::copy::MAX_TUPLE;
 use crate::codec::shape::PieceShape;
 use crate::manifest::Mapping;
 
@@ -33,9 +35,12 @@ pub struct PieceBounds {
 /// Decoded bytes that one batch aims at.
 const BATCH_BYTES: u64 = 16 << 20;
 
-/// Rows of one batch at most. A dictionary ends at about 1 MiB, so even a column that repeats its largest value stays at
-/// 1 GiB, half of what 32-bit offsets reach.
+/// Rows of one batch at most.
 const BATCH_ROWS: u64 = 1024;
+
+/// What a column that repeats the largest value of its dictionary may decode to in one batch: half of what 32-bit offsets
+/// reach. A dictionary of ours ends at about 1 MiB, so only a larger one makes batches smaller.
+const REPEATED_BYTES: u64 = 1 << 30;
 
 /// How much larger than its wire form a value may get in Parquet: a bit string has a byte a bit, the empty range a few
 /// bytes for each of its five fields.
@@ -69,6 +74,10 @@ impl PieceReader {
     ) -> Result<Self, CodecError> {
         if !shape.is_ordered() {
             return Err(CodecError::Piece("a derived column stands before others".to_owned()));
+        }
+        if bounds.copy_bytes > bounds.rows.saturating_mul(MAX_TUPLE as u64) {
+            let what = format!("{} bytes are more than {} rows can have", bounds.copy_bytes, bounds.rows);
+            return Err(CodecError::Piece(what));
         }
         let limit = size_limit(shape, bounds);
         let (reader, entries) = guarded(|| open_file(file, shape, bounds, limit))?;
@@ -179,10 +188,12 @@ fn open_file<R: ChunkReader + 'static>(
     bounds: PieceBounds,
     limit: u64,
 ) -> Result<(ParquetRecordBatchReader, u64), CodecError> {
+    let schema = parquet_schema(shape)?;
+    bound_footer(&file, schema.root_schema())?;
     // The metadata is judged before the schema in it is used to build a reader.
     let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&file)?);
     let footer = metadata.file_metadata();
-    if footer.schema_descr().root_schema() != parquet_schema(shape)?.root_schema() {
+    if footer.schema_descr().root_schema() != schema.root_schema() {
         return Err(CodecError::Piece("its columns are not those of the table".to_owned()));
     }
     let groups: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).fold(0, i64::saturating_add);
@@ -191,7 +202,7 @@ fn open_file<R: ChunkReader + 'static>(
         return Err(CodecError::Piece(format!("it has {found} rows, not {}", bounds.rows)));
     }
     bound_size(&metadata, limit)?;
-    bound_pages(&file, &metadata)?;
+    let dictionary = bound_pages(&file, &metadata, bounds.copy_bytes)?;
     let value = |key: &str| {
         let entries = footer.key_value_metadata()?;
         entries.iter().find(|entry| entry.key == key)?.value.as_deref()
@@ -203,13 +214,15 @@ fn open_file<R: ChunkReader + 'static>(
     let entries = entries.ok_or_else(|| CodecError::Piece(format!("it has no {EXCEPTIONS_KEY}")))?;
     let options = ArrowReaderOptions::new().with_schema(shape.arrow_schema());
     let arrow = ArrowReaderMetadata::try_new(metadata, options)?;
-    let rows = batch_rows(arrow.metadata(), bounds.copy_bytes / bounds.rows.max(1));
+    let average = bounds.copy_bytes / bounds.rows.max(1);
+    let rows = batch_rows(arrow.metadata(), average, dictionary);
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, arrow);
     Ok((builder.with_batch_size(rows).build()?, entries))
 }
 
-/// How many rows to decode at once: those of the row group with the widest rows still make a modest batch.
-pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64) -> usize {
+/// How many rows to decode at once: those of the row group with the widest rows still make a modest batch, and so does the
+/// largest value of the largest dictionary in every one of them.
+pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64, dictionary: u64) -> usize {
     let width = |bytes: i64, rows: i64| (bytes.max(0) / rows.max(1)) as u64;
     let groups = metadata.row_groups().iter().map(|group| {
         let bytes =
@@ -217,7 +230,7 @@ pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64) -> usize {
         width(bytes, group.num_rows())
     });
     let widest = groups.fold(average, u64::max).max(1);
-    (BATCH_BYTES / widest).clamp(1, BATCH_ROWS) as usize
+    (BATCH_BYTES / widest).min(REPEATED_BYTES / dictionary.max(1)).clamp(1, BATCH_ROWS) as usize
 }
 
 /// What all columns of the file may take uncompressed.

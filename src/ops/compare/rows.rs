@@ -124,12 +124,19 @@ fn stored_rows(
     let hasher = RowHasher::new(key);
     for table in &group.leaves {
         for piece in manifest.pieces(table) {
+            // Nothing is decoded before its bytes are known to be those that were written.
             vault.check_digest(&piece.path, piece.bytes, piece.blake3)?;
+            if let Some(sidecar) = &piece.exceptions {
+                vault.check_digest(&sidecar.path, sidecar.bytes, sidecar.blake3)?;
+            }
             each_row(vault, table, piece, &mut |tuple| {
                 on_row(&hasher.hash(tuple), tuple);
                 Ok(())
             })
-            .map_err(|source| OpsError::Rows { table: table.name.clone(), source })?;
+            .map_err(|source| OpsError::Rows {
+                table: table.name.clone(),
+                source: source.in_file(&piece.path),
+            })?;
         }
     }
     Ok(())
