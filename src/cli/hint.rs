@@ -27,6 +27,9 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
             "look into the server's log for why it closed the connection (a restart, pg_terminate_backend, a standby's \
              recovery conflict), then run again"
         }
+        OpsError::Locked(_) => {
+            "wait until it has ended; if nothing runs any more, pg_terminate_backend ends what is left of it"
+        }
         OpsError::Privileges(_) => {
             "grant what is listed (or pg_read_all_data), use a role that has it, or leave the tables out with -T"
         }

@@ -83,6 +83,9 @@ pub enum OpsError {
     /// The connection that held the dump's snapshot and locks is gone, and both with it.
     #[error("the dump's snapshot and locks are lost: the connection that held them has ended")]
     SnapshotLost(#[source] Box<OpsError>),
+    /// Another run is at it.
+    #[error("{0}")]
+    Locked(String),
     /// Privileges or row security stand in the way; every offending object is listed.
     #[error("{0}")]
     Privileges(String),
@@ -130,6 +133,7 @@ impl OpsError {
             Self::Rows { source, .. } if caused_by_io(source) => ExitCode::Storage,
             Self::Rows { .. } | Self::Mismatch(_) => ExitCode::Integrity,
             Self::SourceChanged(_) | Self::SnapshotLost(_) => ExitCode::SourceChanged,
+            Self::Locked(_) => ExitCode::Locked,
             Self::Privileges(_) => ExitCode::Privileges,
             Self::Restore(_) | Self::Schema(_) => ExitCode::Restore,
             Self::ClientTool(error) if error.lock_not_available() => ExitCode::Temporary,

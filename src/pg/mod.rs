@@ -3,6 +3,7 @@
 pub mod client_tools;
 mod connect;
 mod error;
+pub mod restore_lock;
 mod settings;
 mod source;
 mod survey;

@@ -201,10 +201,7 @@ impl Source {
         };
         let names: Vec<String> = batch.iter().take(3).map(|relation| relation.name.to_string()).collect();
         let held = if holders.is_empty() { String::new() } else { format!("; held: {}", holders.join(", ")) };
-        PgError::query(
-            format!("locking {} tables ({} …){held}", batch.len(), names.join(", ")),
-            error,
-        )
+        PgError::query(format!("locking {} tables ({} …){held}", batch.len(), names.join(", ")), error)
     }
 }
 

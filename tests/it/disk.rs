@@ -37,8 +37,11 @@ fn dump_with_failing(world: &World, calls: &str, error: &str, when: u32) -> (Opt
 }
 
 /// What a disk can refuse on the way to durability.
-const REFUSALS: [(&str, &str); 3] =
-    [("fsync,fdatasync", "ENOSPC"), ("fsync,fdatasync", "EIO"), ("rename,renameat,renameat2,link,linkat", "ENOSPC")];
+const REFUSALS: [(&str, &str); 3] = [
+    ("fsync,fdatasync", "ENOSPC"),
+    ("fsync,fdatasync", "EIO"),
+    ("rename,renameat,renameat2,link,linkat", "ENOSPC"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_refusal_on_the_way_to_durability_leaves_a_backup() {
@@ -54,7 +57,10 @@ async fn no_refusal_on_the_way_to_durability_leaves_a_backup() {
                 Some(0) => assert_eq!(made, 1, "{calls} {error} {when}: {text}"),
                 Some(30) => {
                     assert_eq!(made, 0, "{calls} {error} {when}: {text}");
-                    assert!(text.contains(&*world.vault.root().to_string_lossy()), "the file is named: {text}");
+                    assert!(
+                        text.contains(&*world.vault.root().to_string_lossy()),
+                        "the file is named: {text}"
+                    );
                     refused += 1;
                 }
                 other => panic!("{calls} {error} {when}: exit {other:?}: {text}"),
@@ -73,8 +79,11 @@ impl Small {
     fn mount(world: &World) -> Self {
         let place = world.folder.path().join("small");
         std::fs::create_dir(&place).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&place).status().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(&place)
+            .status()
+            .unwrap();
         assert!(mounted.success(), "this test mounts a small tmpfs, which needs root");
         Self(place)
     }
@@ -105,8 +114,7 @@ async fn a_disk_that_is_full_when_the_manifest_is_written_leaves_no_backup() {
     let mut world = World::with(TABLES).await;
     let small = Small::mount(&world);
     let now = barkeep::base::Clock::now(&barkeep::base::SystemClock);
-    world.vault =
-        barkeep::store::Vault::open_or_create(&small.0.join("vault"), now, rand::random()).unwrap();
+    world.vault = barkeep::store::Vault::open_or_create(&small.0.join("vault"), now, rand::random()).unwrap();
     let world = Arc::new(world);
     let place = small.0.clone();
     let fill = move |event: &Event| {
