@@ -79,6 +79,9 @@ fn pg(error: &PgError) -> Option<String> {
         (PgError::Unreachable { .. }, _) => {
             "is the server running, and does it listen there? try the same address with psql"
         }
+        (PgError::Names { .. }, _) => {
+            "rename what is listed (ALTER … RENAME), or move to a database with an encoding; values may stay as they are"
+        }
         (PgError::Pooler { .. }, _) => {
             "the server itself mostly listens on port 5432; PgBouncer's own is 6432"
         }

@@ -160,7 +160,7 @@ fn caused_by_io(error: &(dyn std::error::Error + 'static)) -> bool {
 fn pg_code(error: &PgError) -> u8 {
     let state = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
     let code = match (error, state.as_str()) {
-        (PgError::Settings(_), _) => ExitCode::Usage,
+        (PgError::Settings(_) | PgError::Names { .. }, _) => ExitCode::Usage,
         (PgError::Connect { .. }, "53300" | "57P03") => ExitCode::Temporary,
         (PgError::Connect { .. } | PgError::Tls { .. } | PgError::Pooler { .. }, _) => ExitCode::Connect,
         (_, "42501") => ExitCode::Privileges,

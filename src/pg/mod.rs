@@ -1,5 +1,6 @@
 //! Everything that talks to a PostgreSQL server or runs its client programs.
 
+mod ascii_names;
 pub mod client_tools;
 mod connect;
 mod error;

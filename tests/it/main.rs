@@ -12,3 +12,4 @@ mod readers;
 mod regress;
 mod restores;
 mod roundtrip;
+mod servers;
