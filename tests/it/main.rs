@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod interference;
 mod kills;
+mod large;
 mod readers;
 mod regress;
 mod restores;

@@ -223,7 +223,7 @@ async fn names_in_sql_ascii_that_are_no_utf8_are_refused_all_at_once() {
     let failed = dump_of(&world, &source).await.unwrap_err();
     let text = words(&failed);
     assert!(text.contains(r"column public.caf.prix\xa3, enum label \xe9 x, type public.\xe9"), "{text}");
-    assert!(!text.contains("gr"), "a name that is UTF-8 is no reason: {text}");
+    assert!(text.ends_with(r"type public.\xe9"), "a name that is UTF-8 is no reason: {text}");
     assert_eq!(failed.exit_code(), 2);
     assert_eq!(world.vault.backups().unwrap(), vec![]);
 }
