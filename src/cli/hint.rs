@@ -31,6 +31,9 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
              recovery conflict), then run again"
         }
         OpsError::Strict { .. } => "nothing was committed; without --strict this is a backup with warnings",
+        OpsError::Locked(_) => {
+            "wait until it has ended; if nothing runs any more, pg_terminate_backend ends what is left of it"
+        }
         OpsError::Privileges(_) => {
             "grant what is listed (or pg_read_all_data), use a role that has it, or leave the tables out with -T"
         }
@@ -79,6 +82,9 @@ fn pg(error: &PgError) -> Option<String> {
         }
         (PgError::Unreachable { .. }, _) => {
             "is the server running, and does it listen there? try the same address with psql"
+        }
+        (PgError::Names { .. }, _) => {
+            "rename what is listed (ALTER … RENAME), or move to a database with an encoding; values may stay as they are"
         }
         (PgError::Pooler { .. }, _) => {
             "the server itself mostly listens on port 5432; PgBouncer's own is 6432"

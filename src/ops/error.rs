@@ -91,6 +91,9 @@ pub enum OpsError {
         /// What they say.
         warnings: String,
     },
+    /// Another run is at it.
+    #[error("{0}")]
+    Locked(String),
     /// Privileges or row security stand in the way; every offending object is listed.
     #[error("{0}")]
     Privileges(String),
@@ -139,6 +142,7 @@ impl OpsError {
             Self::Rows { .. } | Self::Mismatch(_) => ExitCode::Integrity,
             Self::SourceChanged(_) | Self::SnapshotLost(_) => ExitCode::SourceChanged,
             Self::Strict { code, .. } => *code,
+            Self::Locked(_) => ExitCode::Locked,
             Self::Privileges(_) => ExitCode::Privileges,
             Self::Restore(_) | Self::Schema(_) => ExitCode::Restore,
             Self::ClientTool(error) if error.lock_not_available() => ExitCode::Temporary,
@@ -165,7 +169,7 @@ fn caused_by_io(error: &(dyn std::error::Error + 'static)) -> bool {
 fn pg_code(error: &PgError) -> u8 {
     let state = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
     let code = match (error, state.as_str()) {
-        (PgError::Settings(_), _) => ExitCode::Usage,
+        (PgError::Settings(_) | PgError::Names { .. }, _) => ExitCode::Usage,
         (PgError::Connect { .. }, "53300" | "57P03") => ExitCode::Temporary,
         (PgError::Connect { .. } | PgError::Tls { .. } | PgError::Pooler { .. }, _) => ExitCode::Connect,
         (_, "42501") => ExitCode::Privileges,

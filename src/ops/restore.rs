@@ -309,6 +309,7 @@ impl From<JournalError> for OpsError {
     fn from(error: JournalError) -> Self {
         match error {
             JournalError::Pg(error) => Self::Pg(error),
+            JournalError::Busy(_) => Self::Locked(error.to_string()),
             other => Self::Restore(other.to_string()),
         }
     }

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::settings::{ConnectionSettings, TlsMode};
 use super::tap::{CopyEnd, Tap, TappedTls};
-use super::{PgError, tls};
+use super::{PgError, ascii_names, tls};
 
 /// Given in the startup packet, because a role's own timeouts would otherwise end the session before its first
 /// statement could switch them off. The last one is a mark: where it is missing, somebody sits in between.
@@ -181,6 +181,7 @@ pub(super) async fn open_pinned(
         // Under SQL_ASCII the bytes are whatever they are; any conversion would fail on the first that is not UTF-8.
         let sql = "SET client_encoding = 'SQL_ASCII'";
         session.batch_execute(sql).await.map_err(|error| PgError::query(sql, error))?;
+        ascii_names::refuse_foreign(&session, &settings.describe()).await?;
     }
     Ok(session)
 }

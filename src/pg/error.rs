@@ -35,6 +35,14 @@ pub enum PgError {
         /// Where to, without the password.
         target: String,
     },
+    /// Names without an encoding that are no UTF-8.
+    #[error("{target} is in SQL_ASCII, and names in it are no UTF-8: {}", .names.join(", "))]
+    Names {
+        /// Which database.
+        target: String,
+        /// All of them, with bytes above ASCII as `\xff`.
+        names: Vec<String>,
+    },
     /// The connection ended before the server said how a COPY did.
     #[error("{doing} failed: the connection ended before the server said that it was complete")]
     Unfinished {

@@ -1,8 +1,10 @@
 //! Everything that talks to a PostgreSQL server or runs its client programs.
 
+mod ascii_names;
 pub mod client_tools;
 mod connect;
 mod error;
+pub mod restore_lock;
 mod settings;
 mod source;
 mod survey;

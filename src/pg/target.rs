@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
 
 use super::connect::{Session, open_pinned, server_version};
-use super::{ConnectionSettings, PgError};
+use super::{ConnectionSettings, PgError, restore_lock};
 use crate::base::{TableName, quote_ident};
 
 /// The schema of a restore's own records; never counted as the user's.
@@ -169,7 +169,9 @@ impl Target {
 
     /// Another pinned connection.
     pub async fn lane(&self) -> Result<Session, PgError> {
-        open_pinned(&self.settings, APPLICATION).await
+        let session = open_pinned(&self.settings, APPLICATION).await?;
+        restore_lock::follow(&session).await?;
+        Ok(session)
     }
 
     async fn rows(&self, doing: &str, sql: &str) -> Result<Vec<Row>, PgError> {

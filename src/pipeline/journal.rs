@@ -4,12 +4,13 @@
 //! journal belongs to one backup and one set of options; it does not know what its keys mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio_postgres::Client;
 
 use super::schema::{Journal, Violation};
 use crate::base::{BackupId, quote_literal};
-use crate::pg::PgError;
+use crate::pg::{PgError, restore_lock};
 
 /// The key of the row that holds the options' fingerprint.
 const OPTIONS: &str = "options";
@@ -17,8 +18,8 @@ const OPTIONS: &str = "options";
 /// The key of the row that holds which schema entries were chosen when there was still the target to choose by.
 const CHOSEN: &str = "chosen";
 
-/// Two restores into one database at the same time would both be right, and wrong together.
-const LOCK: &str = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('barkeep_restore'), 1)";
+/// How long sessions of a restore that was killed may take to notice.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the journal of an earlier restore cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +28,8 @@ pub enum JournalError {
     #[error(transparent)]
     Pg(#[from] PgError),
     /// Somebody restores into this database right now.
-    #[error("another restore is running in this database")]
-    Busy,
+    #[error("another restore is running in this database (server processes {0:?})")]
+    Busy(Vec<i32>),
     /// It was another backup.
     #[error(
         "a restore of backup {0} was interrupted in this database; finish that one, or drop the schema \
@@ -82,13 +83,20 @@ impl RestoreJournal {
         }
     }
 
+    /// Keeps every other restore out of the database for as long as the session lives: two at the same time would both
+    /// be right, and wrong together. What a look at the database shows afterwards stays so.
+    pub async fn lock(client: &Client) -> Result<(), JournalError> {
+        match restore_lock::lead(client, PATIENCE).await? {
+            None => Ok(()),
+            Some(holders) => Err(JournalError::Busy(holders)),
+        }
+    }
+
     /// Goes on with the journal that is there, or begins one. The session of `client` holds the database's restore lock
     /// from now on.
     pub async fn open(client: &Client, backup: &BackupId, options: &str) -> Result<Self, JournalError> {
         let doing = |error| PgError::query("making the restore journal", error);
-        if !client.query_one(LOCK, &[]).await.map_err(doing)?.get::<_, bool>(0) {
-            return Err(JournalError::Busy);
-        }
+        Self::lock(client).await?;
         if let Some(found) = Self::find(client, backup, options).await? {
             return Ok(found);
         }

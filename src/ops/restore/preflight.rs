@@ -75,6 +75,10 @@ pub(super) async fn ground(
     }
     let target = Target::connect(&request.target).await?;
     refuse_source(request, &sealed.manifest, target.facts())?;
+    // Before the first look: sessions of a restore that was killed may still be committing what it began.
+    if !request.dry_run {
+        RestoreJournal::lock(target.client()).await?;
+    }
     let id = &sealed.manifest.head.id;
     let journal = RestoreJournal::find(target.client(), id, fingerprint).await?;
     if request.create && journal.is_none() {
