@@ -227,12 +227,32 @@ async fn take_snapshot(client: &Client) -> Result<(Snapshot, Timestamp, i32), Pg
     let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text, \
                (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8, \
                (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-                     ELSE pg_catalog.pg_current_wal_lsn() END)::text, pg_catalog.pg_backend_pid()";
+                     ELSE pg_catalog.pg_current_wal_lsn() END)::text, pg_catalog.pg_backend_pid(), \
+               CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN ('x' || pg_catalog.left( \
+                     pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::int8::text END";
     let found = survey::rows(client, "the snapshot", sql).await?;
     let row = found.first().ok_or(PgError::Unexpected("no snapshot was returned"))?;
     let time = Timestamp::from_unix_micros(row.get(2))
         .ok_or(PgError::Unexpected("the server's clock is out of range"))?;
-    Ok((Snapshot { name: row.get(0), xids: row.get(1), lsn: row.get(3), timeline: None }, time, row.get(4)))
+    let timeline = match row.get(5) {
+        Some(timeline) => Some(timeline),
+        None => timeline_of_standby(client).await?,
+    };
+    Ok((Snapshot { name: row.get(0), xids: row.get(1), lsn: row.get(3), timeline }, time, row.get(4)))
+}
+
+/// A standby has no current log file to take it from; some services do not let anybody ask the control file.
+async fn timeline_of_standby(client: &Client) -> Result<Option<String>, PgError> {
+    execute(client, "setting a savepoint", "SAVEPOINT looking").await?;
+    let sql = "SELECT timeline_id::text FROM pg_catalog.pg_control_checkpoint()";
+    match client.query_one(sql, &[]).await {
+        Ok(row) => Ok(Some(row.get(0))),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            execute(client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT looking").await?;
+            Ok(None)
+        }
+        Err(error) => Err(PgError::query("reading the timeline", error)),
+    }
 }
 
 /// The first difference between what was locked and what the snapshot shows, in words.

@@ -181,4 +181,6 @@ async fn a_slice_is_a_warning_and_under_strict_no_backup() {
     crate::bench_world::nothing_half_made(&world);
     let report = world.dump_with(slice).await.unwrap();
     assert_eq!((report.rows, report.warnings.len()), (3, 1));
+    let snapshot = &world.vault.manifests().unwrap()[0].manifest.body.snapshot;
+    assert_eq!((snapshot.timeline.as_deref(), snapshot.lsn.is_some()), (Some("1"), true), "{snapshot:?}");
 }

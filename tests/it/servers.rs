@@ -355,6 +355,7 @@ async fn a_standby_is_dumped_as_far_as_it_has_replayed() {
     assert!(!report.tables.iter().any(|table| table.table.name == "scratch"));
     let body = world.vault.manifests().unwrap().remove(0).manifest.body;
     assert!(body.source.in_recovery);
+    assert_eq!(body.snapshot.timeline.as_deref(), Some("1"));
     assert!(body.omitted.iter().any(|omission| omission.what.contains("scratch")), "{:?}", body.omitted);
     let lsn = body.snapshot.lsn.unwrap();
     let order = format!("SELECT '{replayed}'::pg_lsn = '{lsn}' AND '{lsn}'::pg_lsn <= '{before}'");
