@@ -345,7 +345,9 @@ async fn a_wrong_password_is_a_login_error_that_shows_no_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_newer_than_pg_dump_is_said_before_the_first_byte() {
     let server = container::start().await;
-    let world = World::on(server.settings(), None, "CREATE TABLE t (id int); INSERT INTO t VALUES (1)").await;
+    let world =
+        World::on(server.settings(), server.pg_dump(), "CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+            .await;
     let old = "/usr/lib/postgresql/15/bin/pg_dump".to_owned();
     let error = world.dump_with(|request| request.pg_dump = Some(old)).await.unwrap_err();
     let text = words(&error);

@@ -1,40 +1,59 @@
-//! PostgreSQL 17 from the test image (`BARKEEP_TEST_IMAGE`), through testcontainers.
+//! PostgreSQL 17 from the test image (`BARKEEP_TEST_IMAGE`), through testcontainers; or a server of one's own
+//! (`BARKEEP_TEST_SERVER`).
 
+use std::time::Duration;
+
+use barkeep::pg::workbench::Workbench;
 use barkeep::pg::{ConnectionSettings, ProcessSurroundings};
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
-use testcontainers::{ContainerAsync, GenericImage};
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
-/// A running container; removed when dropped.
+/// A server to test against; its container, if it has one, is removed when this is dropped.
 pub(crate) struct Server {
-    container: ContainerAsync<GenericImage>,
-    port: u16,
+    settings: ConnectionSettings,
+    container: Option<ContainerAsync<GenericImage>>,
 }
 
 /// Starts one. There is no fallback: a machine without Docker fails here, and says why.
 pub(crate) async fn start() -> Server {
+    if let Ok(uri) = std::env::var("BARKEEP_TEST_SERVER") {
+        let settings = ConnectionSettings::resolve(&uri, &ProcessSurroundings).unwrap();
+        return Server { settings, container: None };
+    }
     let image = std::env::var("BARKEEP_TEST_IMAGE").unwrap_or_else(|_| "barkeep-test:pg17".to_owned());
     let (name, tag) = image.rsplit_once(':').unwrap_or((&image, "latest"));
     let container = GenericImage::new(name, tag)
         .with_exposed_port(5432.tcp())
         .with_wait_for(WaitFor::message_on_either_std("database system is ready to accept connections"))
+        .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
         .start()
         .await
         .unwrap_or_else(|error| panic!("the image {image} does not start ({error}); `make test` builds it"));
     let port = container.get_host_port_ipv4(5432).await.unwrap();
-    Server { container, port }
+    let uri = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
+    let settings = ConnectionSettings::resolve(&uri, &ProcessSurroundings).unwrap();
+    // The public images say that they are ready while they set themselves up, and restart afterwards.
+    for _ in 0..120 {
+        if Workbench::connect(&settings).await.is_ok() {
+            return Server { settings, container: Some(container) };
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("the image {image} started, but nobody answers at port {port} after a minute");
 }
 
 impl Server {
     /// The server's own database.
     pub(crate) fn settings(&self) -> ConnectionSettings {
-        let uri = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port);
-        ConnectionSettings::resolve(&uri, &ProcessSurroundings).unwrap()
+        self.settings.clone()
     }
 
-    /// The pg_dump inside the container, which fits the server; it shares the container's network, so the port differs.
-    pub(crate) fn pg_dump(&self) -> String {
+    /// A pg_dump that fits the server: the one inside the container, which shares the container's network, so the port
+    /// differs; or the newest of this machine.
+    pub(crate) fn pg_dump(&self) -> Option<String> {
+        let container = self.container.as_ref()?;
         let inside = "env PGHOST=127.0.0.1 PGPORT=5432 pg_dump";
-        format!("docker exec -i {} {inside}", self.container.id())
+        Some(format!("docker exec -i {} {inside}", container.id()))
     }
 }
