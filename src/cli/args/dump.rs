@@ -45,6 +45,9 @@ pub struct DumpArgs {
     /// `forever`: retention never deletes this backup
     #[arg(long, value_name = "HOW_LONG", value_parser = ["forever"])]
     pub keep: Option<String>,
+    /// Wait at most this long for the lock of a table; 0 waits for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub lock_timeout: u64,
     /// Any warning ends the run before the commit
     #[arg(long)]
     pub strict: bool,

@@ -52,6 +52,7 @@ fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> 
         data_only: typed.data_only,
         tag: args.tag.clone(),
         keep_forever: args.keep.is_some(),
+        lock_timeout: Duration::from_secs(args.lock_timeout),
         strict: args.strict || file.strict,
         jobs: context.jobs(args.jobs),
         pg_dump: context.tools.setting.clone(),
