@@ -10,6 +10,7 @@ mod golden;
 mod interference;
 mod kills;
 mod mutations;
+mod oracle;
 mod readers;
 mod regress;
 mod restores;
