@@ -114,7 +114,7 @@ pub enum Mapping {
     List {
         /// Depth of nesting.
         dimensions: u8,
-        /// 1, or 0 for `int2vector` and `oidvector`.
+        /// 1. `int2vector` and `oidvector`, which begin at 0, are carried as text.
         lower_bound: i32,
         /// The element's type OID as it stands in canonical wire bytes: 0 where it is 10000 or above (see `canonical_oid`).
         element_oid: u32,

@@ -12,6 +12,7 @@ mod interference;
 mod kills;
 mod large;
 mod mutations;
+mod oracle;
 mod readers;
 mod regress;
 mod restores;

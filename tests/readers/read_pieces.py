@@ -1,92 +1,44 @@
 #!/usr/bin/env python3
-"""Reads the Parquet pieces of one table with pyarrow, DuckDB and Polars and prints every row in one canonical text form.
+"""Reads the Parquet pieces of tables with pyarrow, DuckDB and Polars and prints every row in one canonical text form.
 
-Usage: read_pieces.py FOLDER EXPECTED.json
+Usage: read_pieces.py TASKS.json
 
-EXPECTED.json says what to look at:
-    {"key": ["id"], "columns": [{"name": "id", "kind": "integer"}, ...], "readers": ["pyarrow", "duckdb", "polars"]}
-"key" orders the rows. "readers" is optional and defaults to all three. "kind" is one of
-    boolean, integer, decimal, float, text, bytes, uuid, date, timestamp, timestamptz, time, list, struct
+TASKS.json is a list that says what to look at:
+    [{"table": "public.t", "folder": "/vault/…/tables/public.t", "columns": [{"name": "id", "kind": "integer"}, ...]}]
+"kind" is one of
+    boolean, integer, decimal, float, text, bytes, uuid, date, timestamp, timestamptz, time, list, struct, map
 lists have "element" (a column description without a name), structs have "fields" (column descriptions); a decimal has "scale".
 
-Standard output is JSON lines, each with "reader" and "how" ("glob": all pieces at once, "single": one after the other):
-    {"reader": "duckdb", "how": "glob", "rows": 3}                       how many rows there are
-    {"reader": "duckdb", "how": "glob", "row": ["1", null, "1.50"]}      one row, in the order of "columns"
-    {"reader": "polars", "error": "..."}                                 a reader that is missing or failed
+Standard output is JSON lines, each with "table", "reader" and "how" ("glob": all pieces at once, "single": one by one):
+    {"table": "public.t", "reader": "duckdb", "how": "glob", "rows": 3}                       how many rows there are
+    {"table": "public.t", "reader": "duckdb", "how": "glob", "row": ["1", null, "1.50"]}      one row
+    {"table": "public.t", "reader": "polars", "error": "..."}                   a reader that is missing or failed
 
 The exit status is 0 only if every reader was there and read everything. The canonical form of a value:
-    boolean t / f · integer in decimal · decimal with exactly its scale · float as PostgreSQL prints float8 (NaN, Infinity,
-    -Infinity, -0, shortest digits) · text as is · bytes in hex · uuid with dashes · date YYYY-MM-DD ·
-    timestamp YYYY-MM-DD HH:MM:SS.ffffff · timestamptz the same in UTC with +00 · time HH:MM:SS.ffffff ·
-    list as a JSON array · struct as a JSON object · null as null.
-Dates and times are carried as numbers as far as a reader gives them, so that years which Python cannot hold survive:
-"infinity" and "-infinity" are the largest and smallest values that barkeep writes for them.
+    boolean t / f · integer in decimal · decimal with exactly its scale · float as the hex of its 64 bits · text as is ·
+    bytes in hex · uuid with dashes · date in days, timestamp and timestamptz in microseconds since 1970-01-01, UTC,
+    infinity and -infinity · time in microseconds · list as a JSON array · struct and map as a JSON object · null as null.
+Dates and times stay numbers, so that years which Python cannot hold survive: "infinity" and "-infinity" are the largest
+and smallest values that barkeep writes for them.
 """
 
 import decimal
 import glob
 import json
-import math
 import os
+import struct
 import sys
 import uuid
 import warnings
 
 I64_MAX = 2**63 - 1
 I32_MAX = 2**31 - 1
-MICROS_A_DAY = 86_400_000_000
 
 
-def days_to_date(days):
-    """Days since 1970-01-01 to proleptic Gregorian text, for any year (Howard Hinnant's civil_from_days)."""
-    if days == I32_MAX:
+def since_1970(number, largest):
+    if number == largest:
         return "infinity"
-    if days == -I32_MAX:
-        return "-infinity"
-    z = days + 719_468
-    era = z // 146_097
-    day_of_era = z - era * 146_097
-    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month_index = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month_index + 2) // 5 + 1
-    month = month_index + 3 if month_index < 10 else month_index - 9
-    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
-    return f"{year:04d}-{month:02d}-{day:02d}" if year > 0 else f"{1 - year:04d}-{month:02d}-{day:02d} BC"
-
-
-def micros_to_time(micros):
-    seconds, fraction = divmod(micros, 1_000_000)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{fraction:06d}"
-
-
-def micros_to_timestamp(micros, suffix):
-    if micros == I64_MAX:
-        return "infinity"
-    if micros == -I64_MAX:
-        return "-infinity"
-    days, rest = divmod(micros, MICROS_A_DAY)
-    date = days_to_date(days)
-    era = ""
-    if date.endswith(" BC"):
-        date, era = date[:-3], " BC"
-    return f"{date} {micros_to_time(rest)}{suffix}{era}"
-
-
-def float_text(value):
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    if value == 0:
-        return "-0" if math.copysign(1, value) < 0 else "0"
-    text = repr(value)
-    mantissa, _, exponent = text.partition("e")
-    mantissa = mantissa[:-2] if mantissa.endswith(".0") else mantissa
-    if not exponent:
-        return mantissa
-    sign = "-" if exponent.startswith("-") else "+"
-    return f"{mantissa}e{sign}{int(exponent.lstrip('+-')):02d}"
+    return "-infinity" if number == -largest else str(number)
 
 
 def canonical(value, column):
@@ -98,6 +50,10 @@ def canonical(value, column):
         return [canonical(part, column["element"]) for part in value]
     if kind == "struct":
         return {field["name"]: canonical(value[field["name"]], field) for field in column["fields"]}
+    if kind == "map":
+        # A dict, or pairs, or structs: every reader has its own idea.
+        pairs = value.items() if isinstance(value, dict) else value
+        return dict((pair["key"], pair["value"]) if isinstance(pair, dict) else pair for pair in pairs)
     if kind == "boolean":
         return "t" if value else "f"
     if kind == "integer":
@@ -108,19 +64,17 @@ def canonical(value, column):
             raise ValueError(f"the reader gave more decimals than {column['scale']}")
         return text
     if kind == "float":
-        return float_text(float(value))
+        return struct.pack(">d", float(value)).hex()
     if kind == "bytes":
         return bytes(value).hex()
     if kind == "uuid":
         return str(value if isinstance(value, (uuid.UUID, str)) else uuid.UUID(bytes=bytes(value)))
     if kind == "date":
-        return days_to_date(int(value))
-    if kind == "timestamp":
-        return micros_to_timestamp(int(value), "")
-    if kind == "timestamptz":
-        return micros_to_timestamp(int(value), "+00")
+        return since_1970(int(value), I32_MAX)
+    if kind in ("timestamp", "timestamptz"):
+        return since_1970(int(value), I64_MAX)
     if kind == "time":
-        return micros_to_time(int(value))
+        return str(int(value))
     if kind == "text":
         if not isinstance(value, str):
             raise TypeError(f"expected text, the reader gave {type(value).__name__}")
@@ -147,7 +101,8 @@ def check_unit(arrow_type):
     """Numbers below a timestamp are taken as microseconds: anything else would be a wrong value, not an error."""
     import pyarrow as pa
 
-    if (pa.types.is_timestamp(arrow_type) or pa.types.is_time64(arrow_type)) and arrow_type.unit != "us":
+    # Polars keeps times of day in nanoseconds; retype() makes them microseconds.
+    if pa.types.is_timestamp(arrow_type) and arrow_type.unit != "us":
         raise TypeError(f"expected microseconds, the reader gave {arrow_type}")
     for index in range(arrow_type.num_fields):
         check_unit(arrow_type.field(index).type)
@@ -156,6 +111,7 @@ def check_unit(arrow_type):
 def retype(array, wanted):
     """Gives an array another type over the same buffers; casting would refuse or scale what lies out of range."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if array.type == wanted:
         return array
@@ -167,6 +123,8 @@ def retype(array, wanted):
         large = array.cast(pa.large_list(array.type.value_type))
         values = retype(large.values, wanted.value_type)
         return pa.Array.from_buffers(wanted, len(large), large.buffers()[:2], offset=large.offset, children=[values])
+    if pa.types.is_time64(array.type) and array.type.unit == "ns":
+        return pc.divide(array.view(wanted), 1000)
     return array.view(wanted)
 
 
@@ -216,7 +174,7 @@ def with_duckdb(pattern, columns):
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     selected = ", ".join(duckdb_expression(c["name"], c) for c in columns)
-    nested = [c["name"] for c in columns if c["kind"] in ("list", "struct")]
+    nested = [c["name"] for c in columns if c["kind"] in ("list", "struct", "map")]
     relation = connection.execute(f"SELECT {selected or '1'} FROM read_parquet(?)", [pattern])
     if nested:
         # Python objects would lose dates inside; Arrow keeps them.
@@ -242,7 +200,7 @@ def with_polars(pattern, columns):
             # Polars keeps times in nanoseconds.
             casts.append(pl.col(column["name"]).to_physical() // 1000)
     frame = frame.with_columns(casts) if casts else frame
-    if any(c["kind"] in ("list", "struct") for c in columns):
+    if any(c["kind"] in ("list", "struct", "map") for c in columns):
         return arrow_rows(frame.to_arrow(), columns)
     return frame.rows()
 
@@ -254,57 +212,43 @@ def emit(**line):
     print(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
 
 
-def sort_key(row, positions):
-    """Keys are compared as numbers where they are numbers: "10" comes after "9"."""
-    parts = []
-    for position in positions:
-        text = row[position]
-        try:
-            parts.append((0, decimal.Decimal(text), ""))
-        except (decimal.InvalidOperation, TypeError, ValueError):
-            parts.append((1 if text is not None else 2, decimal.Decimal(0), text or ""))
-    return parts
-
-
-def read_with(name, pattern, expected):
-    columns = expected["columns"]
-    positions = [[c["name"] for c in columns].index(key) for key in expected.get("key", [])]
+def read_with(name, task):
+    columns = task["columns"]
+    # Each reader expands the pattern itself, as an analyst's line would have it.
+    pattern = os.path.join(glob.escape(task["folder"]), "*.parquet")
+    files = sorted(glob.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"no .parquet file in {task['folder']}")
     for how in ("glob", "single"):
-        groups = [pattern] if how == "glob" else [glob.escape(path) for path in sorted(glob.glob(pattern))]
+        groups = [pattern] if how == "glob" else [glob.escape(path) for path in files]
         rows = []
         for group in groups:
             for row in READERS[name](group, columns):
                 rows.append([canonical(value, column) for value, column in zip(row, columns)])
-        rows.sort(key=lambda row: sort_key(row, positions))
-        emit(reader=name, how=how, rows=len(rows))
+        emit(table=task["table"], reader=name, how=how, rows=len(rows))
         for row in rows:
-            emit(reader=name, how=how, row=row)
+            emit(table=task["table"], reader=name, how=how, row=row)
 
 
 def main(arguments):
-    if len(arguments) != 2:
+    if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    folder, expected_path = arguments
-    with open(expected_path, encoding="utf-8") as file:
-        expected = json.load(file)
+    with open(arguments[0], encoding="utf-8") as file:
+        tasks = json.load(file)
     decimal.getcontext().prec = 100
-    # Each reader expands the pattern itself, as an analyst's line would have it.
-    pattern = os.path.join(glob.escape(folder), "*.parquet")
-    if not glob.glob(pattern):
-        emit(error=f"no .parquet file in {folder}")
-        return 1
     warnings.simplefilter("ignore")
     failed = False
-    for name in expected.get("readers", list(READERS)):
-        try:
-            read_with(name, pattern, expected)
-        # Polars panics with a BaseException of its own: whatever a reader throws is this reader's result.
-        except BaseException as problem:  # noqa: BLE001
-            if isinstance(problem, (KeyboardInterrupt, SystemExit)):
-                raise
-            emit(reader=name, error=f"{type(problem).__name__}: {problem}")
-            failed = True
+    for task in tasks:
+        for name in READERS:
+            try:
+                read_with(name, task)
+            # Polars panics with a BaseException of its own: whatever a reader throws is this reader's result.
+            except BaseException as problem:  # noqa: BLE001
+                if isinstance(problem, (KeyboardInterrupt, SystemExit)):
+                    raise
+                emit(table=task["table"], reader=name, error=f"{type(problem).__name__}: {problem}")
+                failed = True
     return 1 if failed else 0
 
 

@@ -5,6 +5,7 @@
 mod exceptions;
 mod footer;
 mod guard;
+mod limits;
 mod overlay;
 mod pages;
 mod reader;

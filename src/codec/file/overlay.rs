@@ -16,6 +16,7 @@ use parquet::file::reader::ChunkReader;
 use super::exceptions::{DSCALE, RAW, sidecar_schema};
 use super::footer::bound_footer;
 use super::guard::guarded;
+use super::limits::Limits;
 use super::pages::bound_pages;
 use super::reader::{batch_rows, bound_size};
 use crate::codec::CodecError;
@@ -49,14 +50,14 @@ impl Overlay {
         Self { reader: None, batch: None, columns: Vec::new(), rows: 0, last_row: 0, entries: 0, taken: 0 }
     }
 
-    /// Opens a sidecar with exactly `entries` entries for a piece of so many columns and rows; `bound` limits its
-    /// uncompressed size.
+    /// Opens a sidecar with exactly `entries` entries for a piece of so many columns and rows; `limits` are what it may
+    /// ask for.
     pub(super) fn open<R: ChunkReader + 'static>(
         sidecar: R,
         entries: u64,
         columns: usize,
         rows: u64,
-        bound: u64,
+        limits: Limits,
     ) -> Result<Self, CodecError> {
         guarded(|| {
             let options = ArrowReaderOptions::new().with_schema(sidecar_schema());
@@ -66,8 +67,8 @@ impl Overlay {
             if u64::try_from(metadata.file_metadata().num_rows()).ok() != Some(entries) {
                 return Err(wrong("has another number of entries"));
             }
-            bound_size(&metadata, bound)?;
-            let dictionary = bound_pages(&sidecar, &metadata, 0)?;
+            bound_size(&metadata, limits.uncompressed)?;
+            let dictionary = bound_pages(&sidecar, &metadata, limits)?;
             let entries_at_once = batch_rows(&metadata, 0, dictionary);
             let arrow = ArrowReaderMetadata::try_new(metadata, options)?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(sidecar, arrow);

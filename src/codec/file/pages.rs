@@ -9,9 +9,9 @@ use bytes::Bytes;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
 
+use super::limits::Limits;
 use super::thrift::{INTEGER_32, STRUCT, Thrift};
 use crate::codec::CodecError;
-use crate::codec::copy::MAX_TUPLE;
 
 /// Most headers are far below a hundred bytes; those with long statistics are read a second time.
 const FIRST_READ: u64 = 512;
@@ -19,18 +19,11 @@ const FIRST_READ: u64 = 512;
 /// No header of ours is longer, even with statistics.
 const LONGEST_HEADER: u64 = 1 << 20;
 
-/// No page of ours is larger: a batch of a few MiB and one more row, which has at most [`MAX_TUPLE`] bytes.
-const LARGEST_PAGE: u64 = MAX_TUPLE as u64 + (64 << 20);
-
-/// No page of ours has more values: those of a batch, and the elements of one array, which take four bytes each.
-const MOST_VALUES: u64 = (MAX_TUPLE / 4) as u64 + (1 << 20);
-
-/// Holds all pages to what their columns say, and gives the size of the largest dictionary. `copy_bytes` is the manifest's
-/// length of all rows, in which every element of a list has a byte or more.
+/// Holds all pages to what their columns say, the columns to the limits, and gives the size of the largest dictionary.
 pub(super) fn bound_pages<R: ChunkReader>(
     file: &R,
     metadata: &ParquetMetaData,
-    copy_bytes: u64,
+    limits: Limits,
 ) -> Result<u64, CodecError> {
     let mut dictionary = 0;
     for group in metadata.row_groups() {
@@ -38,11 +31,11 @@ pub(super) fn bound_pages<R: ChunkReader>(
         for column in group.columns() {
             let values = u64::try_from(column.num_values()).map_err(|_| lies())?;
             let nested = column.column_descr().max_rep_level() > 0;
-            if (!nested && values != rows) || values > rows.saturating_add(copy_bytes) {
+            if (!nested && values != rows) || values > rows.saturating_add(limits.elements) {
                 let what = format!("a column says it has {values} values in {rows} rows");
                 return Err(CodecError::Piece(what));
             }
-            dictionary = dictionary.max(bound_column(file, column, values)?);
+            dictionary = dictionary.max(bound_column(file, column, values, limits.page)?);
         }
     }
     Ok(dictionary)
@@ -53,6 +46,7 @@ fn bound_column<R: ChunkReader>(
     file: &R,
     column: &ColumnChunkMetaData,
     values: u64,
+    largest: u64,
 ) -> Result<u64, CodecError> {
     let (mut at, length) = column.byte_range();
     let end = at.checked_add(length).filter(|end| *end <= file.len()).ok_or_else(lies)?;
@@ -60,12 +54,9 @@ fn bound_column<R: ChunkReader>(
     let (mut values_left, mut dictionary) = (values, 0);
     while at < end {
         let page = read_header(file, at, end - at)?;
-        if page.uncompressed > LARGEST_PAGE {
-            let (what, bytes, bound) = ("a page", page.uncompressed, LARGEST_PAGE);
+        if page.uncompressed > largest {
+            let (what, bytes, bound) = ("a page", page.uncompressed, largest);
             return Err(CodecError::TooLarge { what, bytes, bound });
-        }
-        if page.values > MOST_VALUES {
-            return Err(CodecError::Piece(format!("a page says it has {} values", page.values)));
         }
         left = left.checked_sub(page.header + page.uncompressed).ok_or_else(lies)?;
         values_left = values_left.checked_sub(page.values).ok_or_else(lies)?;

@@ -14,6 +14,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::footer::bound_footer;
 use super::guard::guarded;
+use super::limits::Limits;
 use super::overlay::Overlay;
 use super::pages::bound_pages;
 use super::schema::{EXCEPTIONS_KEY, SCHEMA_KEY, parquet_schema};
@@ -21,7 +22,6 @@ use crate::codec::CodecError;
 use crate::codec::column::ColumnEncoder;
 use crate::codec::copy::MAX_TUPLE;
 use crate::codec::shape::PieceShape;
-use crate::manifest::Mapping;
 
 /// What the manifest says of a piece, and what its size is checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +41,6 @@ const BATCH_ROWS: u64 = 1024;
 /// What a column that repeats the largest value of its dictionary may decode to in one batch: half of what 32-bit offsets
 /// reach. A dictionary of ours ends at about 1 MiB, so only a larger one makes batches smaller.
 const REPEATED_BYTES: u64 = 1 << 30;
-
-/// How much larger than its wire form a value may get in Parquet: a bit string has a byte a bit, the empty range a few
-/// bytes for each of its five fields.
-const EXPANSION: u64 = 16;
-
-/// A numeric of ten bytes can have 131 072 digits before the point.
-const TEXT_EXPANSION: u64 = 16_384;
-
-/// Headers of pages and dictionaries that even an empty column may have.
-const COLUMN_OVERHEAD: u64 = 1 << 20;
 
 /// Reads one piece.
 pub struct PieceReader {
@@ -79,15 +69,17 @@ impl PieceReader {
             let what = format!("{} bytes are more than {} rows can have", bounds.copy_bytes, bounds.rows);
             return Err(CodecError::Piece(what));
         }
-        let limit = size_limit(shape, bounds);
-        let (reader, entries) = guarded(|| open_file(file, shape, bounds, limit))?;
+        let limits = Limits::of_piece(shape, bounds);
+        let (reader, entries) = guarded(|| open_file(file, shape, bounds, limits))?;
         let overlay = match (entries, sidecar) {
             (0, None) => Overlay::none(),
             (0, Some(_)) => return Err(CodecError::Piece("it has a sidecar but no exceptions".to_owned())),
             (_, None) => {
                 return Err(CodecError::Piece(format!("its sidecar of {entries} exceptions is missing")));
             }
-            (_, Some(sidecar)) => Overlay::open(sidecar, entries, shape.columns.len(), bounds.rows, limit)?,
+            (_, Some(sidecar)) => {
+                Overlay::open(sidecar, entries, shape.columns.len(), bounds.rows, limits.of_sidecar())?
+            }
         };
         let (kept, rows) = (shape.kept(), bounds.rows);
         Ok(Self { shape: shape.clone(), kept, reader, overlay, rows, row: 0, budget: bounds.copy_bytes })
@@ -186,7 +178,7 @@ fn open_file<R: ChunkReader + 'static>(
     file: R,
     shape: &PieceShape,
     bounds: PieceBounds,
-    limit: u64,
+    limits: Limits,
 ) -> Result<(ParquetRecordBatchReader, u64), CodecError> {
     let schema = parquet_schema(shape)?;
     bound_footer(&file, schema.root_schema())?;
@@ -201,8 +193,8 @@ fn open_file<R: ChunkReader + 'static>(
     if u64::try_from(found).ok() != Some(bounds.rows) || groups != found {
         return Err(CodecError::Piece(format!("it has {found} rows, not {}", bounds.rows)));
     }
-    bound_size(&metadata, limit)?;
-    let dictionary = bound_pages(&file, &metadata, bounds.copy_bytes)?;
+    bound_size(&metadata, limits.uncompressed)?;
+    let dictionary = bound_pages(&file, &metadata, limits)?;
     let value = |key: &str| {
         let entries = footer.key_value_metadata()?;
         entries.iter().find(|entry| entry.key == key)?.value.as_deref()
@@ -231,24 +223,6 @@ pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64, dictionary: u
     });
     let widest = groups.fold(average, u64::max).max(1);
     (BATCH_BYTES / widest).min(REPEATED_BYTES / dictionary.max(1)).clamp(1, BATCH_ROWS) as usize
-}
-
-/// What all columns of the file may take uncompressed.
-fn size_limit(shape: &PieceShape, bounds: PieceBounds) -> u64 {
-    let texts = shape.columns.iter().any(|column| has_numeric_text(&column.mapping));
-    let expansion = if texts { TEXT_EXPANSION } else { EXPANSION };
-    let columns = shape.columns.len() as u64 + 1;
-    bounds.copy_bytes.saturating_mul(expansion).saturating_add(columns.saturating_mul(COLUMN_OVERHEAD))
-}
-
-fn has_numeric_text(mapping: &Mapping) -> bool {
-    match mapping {
-        Mapping::NumericText => true,
-        Mapping::List { element, .. } => has_numeric_text(element),
-        Mapping::Struct { fields } => fields.iter().any(|field| has_numeric_text(&field.mapping)),
-        Mapping::Range { bound } | Mapping::Multirange { bound } => has_numeric_text(bound),
-        _ => false,
-    }
 }
 
 /// Refuses a file whose columns say that they are larger than `limit` uncompressed, or negative.

@@ -260,6 +260,26 @@ fn texts_far_longer_than_their_wire_form_do_not_fill_memory() {
 }
 
 #[test]
+fn a_million_elements_that_are_null_come_back() {
+    let element = Box::new(Mapping::Int32);
+    let mapping = Mapping::List { dimensions: 1, lower_bound: 1, element_oid: 23, element };
+    let head = [1i32, 1, 23, 1 << 20, 1].iter().flat_map(|word| word.to_be_bytes());
+    let array: Vec<u8> = head.chain(std::iter::repeat_n(0xff, 4 << 20)).collect();
+    let written = check(&shape(&[mapping], 0), &vec![vec![Some(array)]; 3], PieceLimits::default());
+    assert!(written.sidecar.is_none() && written.piece.len() < 1 << 16, "levels that repeat are a few bytes");
+}
+
+#[test]
+fn a_large_dictionary_makes_small_batches() {
+    use super::reader::batch_rows;
+    use parquet::file::metadata::ParquetMetaDataReader;
+    let written = write(&shape(&[Mapping::Int32], 0), &vec![vec![Some(vec![0; 4])]; 5], limits());
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&written.piece).unwrap();
+    let rows = [0u64, 1 << 20, 512 << 20, 2 << 30].map(|dictionary| batch_rows(&metadata, 1, dictionary));
+    assert_eq!(rows, [1024, 1024, 2, 1]);
+}
+
+#[test]
 fn malformed_tuples_are_refused() {
     let shape = shape(&[Mapping::Int32], 0);
     for bytes in
