@@ -14,6 +14,9 @@ pub const TRAILER: [u8; 2] = [0xff, 0xff];
 /// The largest tuple that is accepted by default. PostgreSQL itself can't send a message above 1 GiB.
 pub const MAX_TUPLE: usize = 1 << 30;
 
+/// Memory that is kept for the next block; what a large tuple needed beyond is given back.
+const KEPT: usize = 4 << 20;
+
 /// Flag bits 16-31 are critical: a reader that does not know one must give up. Bit 16 announced OIDs until version 11.
 const CRITICAL_FLAGS: u32 = 0xffff_0000;
 
@@ -65,6 +68,25 @@ impl TupleStream {
         row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>,
     ) -> Result<(), CodecError> {
         self.pending.extend_from_slice(block);
+        self.cut(row)
+    }
+
+    /// As [`Self::feed`], with a block that is the stream's to keep: a tuple that fills one is not held twice.
+    pub fn feed_whole(
+        &mut self,
+        block: Vec<u8>,
+        row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        if self.pending.is_empty() {
+            self.pending = block;
+        } else {
+            self.pending.extend_from_slice(&block);
+            drop(block);
+        }
+        self.cut(row)
+    }
+
+    fn cut(&mut self, row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>) -> Result<(), CodecError> {
         let mut start = 0;
         let result = loop {
             match self.step(start, row) {
@@ -75,6 +97,9 @@ impl TupleStream {
         };
         self.pending.drain(..start);
         self.position += start as u64;
+        if self.pending.capacity() > KEPT {
+            self.pending.shrink_to(self.pending.len());
+        }
         result
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,8 +12,9 @@ use tokio::sync::watch;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 
+use super::gate::Gate;
 use super::settings::{ConnectionSettings, TlsMode};
-use super::tap::{CopyEnd, Tap, TappedTls};
+use super::tap::{CopyEnd, Listener, Tap, TappedTls};
 use super::{PgError, ascii_names, tls};
 
 /// Given in the startup packet, because a role's own timeouts would otherwise end the session before its first
@@ -34,6 +36,8 @@ pub struct Session {
     client: Client,
     /// How its newest COPY ended.
     pub(super) copies: watch::Receiver<Option<CopyEnd>>,
+    /// What holds back its large rows.
+    pub(super) gate: Arc<Gate>,
     settings: ConnectionSettings,
 }
 
@@ -108,21 +112,23 @@ pub(super) async fn open(settings: &ConnectionSettings, application: &str) -> Re
     }
     let failed = |source| login_failure(settings, source);
     let (told, copies) = watch::channel(None);
+    let gate = Arc::new(Gate::default());
+    let listener = Listener { told, gate: Arc::clone(&gate) };
     let wire = reach(settings).await?;
     let client = if encrypts(settings) {
         config.ssl_mode(if settings.tls == TlsMode::Prefer { SslMode::Prefer } else { SslMode::Require });
-        let connect = TappedTls { connect: tls::connect::<Tap<Wire>>(settings)?, told: told.clone() };
+        let connect = TappedTls { connect: tls::connect::<Tap<Wire>>(settings)?, listener: listener.clone() };
         let (client, connection) =
-            sendable(config.connect_raw(Tap::before_tls(wire, told), connect)).await.map_err(failed)?;
+            sendable(config.connect_raw(Tap::before_tls(wire, listener), connect)).await.map_err(failed)?;
         tokio::spawn(drive(connection));
         client
     } else {
         let (client, connection) =
-            sendable(config.connect_raw(Tap::plain(wire, told), NoTls)).await.map_err(failed)?;
+            sendable(config.connect_raw(Tap::plain(wire, listener), NoTls)).await.map_err(failed)?;
         tokio::spawn(drive(connection));
         client
     };
-    Ok(Session { client, copies, settings: settings.clone() })
+    Ok(Session { client, copies, gate, settings: settings.clone() })
 }
 
 /// The same future, known to be `Send` here, where its types are concrete: further out the compiler cannot tell any more.

@@ -4,6 +4,7 @@ mod ascii_names;
 pub mod client_tools;
 mod connect;
 mod error;
+mod gate;
 pub mod restore_lock;
 mod settings;
 mod source;

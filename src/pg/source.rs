@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::connect::Session;
+use super::gate::{Gate, LARGE};
 use super::settings::ConnectionSettings;
 use super::tap::CopyEnd;
 use super::{PgError, connect, survey};
@@ -385,7 +387,19 @@ impl Lane {
 pub struct CopyOut {
     blocks: Pin<Box<tokio_postgres::CopyOutStream>>,
     ends: watch::Receiver<Option<CopyEnd>>,
+    gate: Watched,
+    /// The last block was a large row.
+    large: bool,
     doing: String,
+}
+
+/// A gate that is watched for as long as this lives.
+struct Watched(Arc<Gate>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 impl CopyOut {
@@ -393,13 +407,23 @@ impl CopyOut {
     pub async fn start(session: &Session, sql: &str, doing: String) -> Result<Self, PgError> {
         let mut ends = session.copies.clone();
         ends.mark_unchanged();
+        session.gate.watch();
+        let gate = Watched(Arc::clone(&session.gate));
         let stream = session.copy_out(sql).await.map_err(|error| PgError::query(doing.clone(), error))?;
-        Ok(Self { blocks: Box::pin(stream), ends, doing })
+        Ok(Self { blocks: Box::pin(stream), ends, gate, large: false, doing })
     }
 
-    /// Waits for the next block: `None` at the end of the data.
+    /// Waits for the next block: `None` at the end of the data. Of large rows the server's next one is not read before
+    /// it is asked for here.
     pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, PgError> {
-        self.blocks.next().await.transpose().map_err(|error| PgError::query(self.doing.clone(), error))
+        // Only for a large row that was given out: after a small one, a large one may be under way already.
+        if std::mem::take(&mut self.large) {
+            self.gate.0.open();
+        }
+        let next = self.blocks.next().await.transpose();
+        let next = next.map_err(|error| PgError::query(self.doing.clone(), error))?;
+        self.large = next.as_ref().is_some_and(|bytes| bytes.len() >= LARGE);
+        Ok(next)
     }
 
     /// After the last block: the rows that the server says it sent, the `n` of its `COPY n`.

@@ -6,11 +6,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use super::gate::{Gate, LARGE};
 
 /// How the newest COPY of a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,36 +24,46 @@ pub(super) enum CopyEnd {
     Failed,
 }
 
-/// Told of every [`CopyEnd`], in order.
-pub(super) type Told = watch::Sender<Option<CopyEnd>>;
+/// Who listens at a tap.
+#[derive(Clone)]
+pub(super) struct Listener {
+    /// Told of every [`CopyEnd`], in order.
+    pub(super) told: watch::Sender<Option<CopyEnd>>,
+    /// Asked before a large row is read.
+    pub(super) gate: Arc<Gate>,
+}
 
 /// A byte stream whose incoming frames are followed.
 pub(super) struct Tap<S> {
     stream: S,
     frames: Frames,
-    told: Told,
+    listener: Listener,
 }
 
 impl<S> Tap<S> {
     /// Over a stream on which the protocol itself is spoken.
-    pub(super) fn plain(stream: S, told: Told) -> Self {
-        Self { stream, frames: Frames::new(State::Header), told }
+    pub(super) fn plain(stream: S, listener: Listener) -> Self {
+        Self { stream, frames: Frames::new(State::Header), listener }
     }
 
     /// Over a stream that begins with the answer to a request for TLS. After a yes this tap is deaf: then the one
     /// inside the encryption listens.
-    pub(super) fn before_tls(stream: S, told: Told) -> Self {
-        Self { stream, frames: Frames::new(State::Negotiation), told }
+    pub(super) fn before_tls(stream: S, listener: Listener) -> Self {
+        Self { stream, frames: Frames::new(State::Negotiation), listener }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.frames.wants_to_pass() {
+            ready!(this.listener.gate.poll_pass(cx));
+            this.frames.large = false;
+        }
         let before = buf.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
         if result.is_ready() {
-            let told = &this.told;
+            let told = &this.listener.told;
             this.frames.follow(&buf.filled()[before..], &mut |end| {
                 told.send_replace(Some(end));
             });
@@ -83,8 +96,8 @@ impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
 pub(super) struct TappedTls<C> {
     /// The connector.
     pub(super) connect: C,
-    /// Who is told.
-    pub(super) told: Told,
+    /// Who listens.
+    pub(super) listener: Listener,
 }
 
 impl<S, C> TlsConnect<S> for TappedTls<C>
@@ -99,7 +112,7 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         let connecting = self.connect.connect(stream);
-        Box::pin(async move { Ok(Tap::plain(connecting.await?, self.told)) })
+        Box::pin(async move { Ok(Tap::plain(connecting.await?, self.listener)) })
     }
 }
 
@@ -126,11 +139,17 @@ struct Frames {
     header: Vec<u8>,
     /// The body of a CommandComplete, as far as it has come; `None` in any other message.
     tag: Option<Vec<u8>>,
+    /// The message is a large row, and nobody has let it pass yet.
+    large: bool,
 }
 
 impl Frames {
     fn new(state: State) -> Self {
-        Self { state, header: Vec::with_capacity(HEADER), tag: None }
+        Self { state, header: Vec::with_capacity(HEADER), tag: None, large: false }
+    }
+
+    fn wants_to_pass(&self) -> bool {
+        self.large && matches!(self.state, State::Body(_))
     }
 
     fn follow(&mut self, mut bytes: &[u8], told: &mut dyn FnMut(CopyEnd)) {
@@ -169,6 +188,7 @@ impl Frames {
         // The length counts itself but not the type byte.
         let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
         let body = length.saturating_sub(4);
+        self.large = header[0] == b'd' && body >= LARGE;
         match header[0] {
             b'C' => self.tag = Some(Vec::new()),
             b'E' => told(CopyEnd::Failed),

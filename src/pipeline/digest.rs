@@ -1,7 +1,6 @@
 //! The rowset digest of a query's answer: what `compare` holds against the manifest.
 
-use tokio::sync::mpsc;
-
+use super::blocks::{self, BLOCK, Block};
 use crate::base::RowsetDigest;
 use crate::codec::CodecError;
 use crate::codec::column::canonical_tuple;
@@ -32,8 +31,6 @@ pub enum DigestError {
     Thread,
 }
 
-const BLOCK: usize = 256 << 10;
-
 /// Called with a row's hash and its canonical tuple.
 pub type OnRow = Box<dyn FnMut(&[u8; 32], &[u8]) + Send>;
 
@@ -45,19 +42,20 @@ pub async fn of_query(
     key: &[u8; 32],
     mut on_row: OnRow,
 ) -> Result<RowsetDigest, DigestError> {
-    let (blocks, mut received) = mpsc::channel::<Vec<u8>>(4);
+    let (blocks, mut received) = blocks::channel();
     let hasher = RowHasher::new(key);
     let worker = tokio::task::spawn_blocking(move || {
         let mut stream = TupleStream::new(mappings.len());
         let mut digest = RowsetDigest::default();
-        while let Some(block) = received.blocking_recv() {
-            stream.feed(&block, &mut |tuple| {
+        while let Some(Block { bytes, room }) = received.blocking_recv() {
+            stream.feed_whole(bytes, &mut |tuple| {
                 canonical_tuple(&mappings, tuple)?;
                 let hash = hasher.hash(tuple);
                 digest.add_row(&hash);
                 on_row(&hash, tuple);
                 Ok(())
             })?;
+            drop(room);
         }
         stream.finish()?;
         Ok::<_, CodecError>(digest)

@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
-
+use super::blocks::{self, BLOCK, Block};
 use super::sink::{SinkError, StoredUnit, UnitSink, UnitTarget};
 use crate::base::{BackupId, Event, Events, TableName};
 use crate::codec::CodecError;
@@ -13,10 +12,6 @@ use crate::manifest::Piece;
 use crate::pg::{CopyOut, Lane, Locked, PgError, Session};
 use crate::store::Vault;
 
-/// Bytes handed from the connection to the encoder at once.
-const BLOCK: usize = 256 << 10;
-/// Blocks in flight: with the block's size, what bounds a lane's memory between the two.
-const BLOCKS: usize = 4;
 /// Attempts at one unit when its connection breaks.
 const ATTEMPTS: usize = 3;
 
@@ -169,7 +164,7 @@ impl Lanes<'_> {
     }
 
     async fn read(&self, session: &Session, job: &UnitJob) -> Result<Done, DumpError> {
-        let (blocks, received) = mpsc::channel::<Vec<u8>>(BLOCKS);
+        let (blocks, received) = blocks::channel();
         let encoder = {
             let (job, events) = (job.clone(), Arc::clone(self.events));
             tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))
@@ -216,7 +211,7 @@ fn accept(said: u64, decoded: u64, stored: u64) -> Result<(), CodecError> {
 async fn send_blocks(
     session: &Session,
     job: &UnitJob,
-    blocks: mpsc::Sender<Vec<u8>>,
+    blocks: blocks::Sender,
 ) -> Result<Option<u64>, DumpError> {
     let copy = CopyOut::start(session, &job.sql, format!("COPY of {}", job.name)).await?;
     // A task of its own: the runtime then runs it right after the connection's, on the same thread. Waking another
@@ -229,9 +224,18 @@ async fn send_blocks(
 }
 
 /// Passes the COPY's bytes on in large blocks.
-async fn pump(mut copy: CopyOut, blocks: mpsc::Sender<Vec<u8>>) -> Result<Option<u64>, PgError> {
+async fn pump(mut copy: CopyOut, blocks: blocks::Sender) -> Result<Option<u64>, PgError> {
     let mut block = Vec::with_capacity(BLOCK + (BLOCK >> 2));
     while let Some(bytes) = copy.next().await? {
+        // A large row goes by itself, and is copied when the one before it is gone.
+        if bytes.len() >= BLOCK {
+            let before = std::mem::take(&mut block);
+            if blocks.send(before).await.is_err() || blocks.send(bytes).await.is_err() {
+                return Ok(None);
+            }
+            blocks.settled().await;
+            continue;
+        }
         block.extend_from_slice(&bytes);
         if block.len() >= BLOCK {
             let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK + (BLOCK >> 2)));
@@ -255,15 +259,17 @@ async fn cancel(session: &Session) {
 
 fn encode(
     job: &UnitJob,
-    mut blocks: mpsc::Receiver<Vec<u8>>,
+    mut blocks: blocks::Receiver,
     events: &dyn Events,
 ) -> Result<(TupleStream, UnitSink), SinkError> {
-    let mut sink = UnitSink::begin(job.target.clone())?;
+    let mut sink = UnitSink::begin(job.target.clone());
     let mut stream = TupleStream::new(job.target.shape.columns.len());
     let mut told = 0;
     while let Some(block) = blocks.blocking_recv() {
+        let Block { bytes: block, room } = block;
+        let bytes = block.len() as u64;
         let mut failed = None;
-        let fed = stream.feed(&block, &mut |tuple| {
+        let fed = stream.feed_whole(block, &mut |tuple| {
             sink.push(tuple).map_err(|error| match error {
                 SinkError::Codec(error) => error,
                 SinkError::Store(error) => {
@@ -276,9 +282,11 @@ fn encode(
             return Err(error.into());
         }
         fed?;
+        sink.settle()?;
+        drop(room);
         let rows = stream.tuples() - told;
         told += rows;
-        events.emit(Event::Progress { table: job.name.clone(), rows, bytes: block.len() as u64 });
+        events.emit(Event::Progress { table: job.name.clone(), rows, bytes });
     }
     Ok((stream, sink))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{BackupId, RowsetDigest};
 use crate::codec::CodecError;
-use crate::codec::file::{FinishedPiece, PieceLimits, PieceWriter};
+use crate::codec::file::{FinishedPiece, LARGE_TUPLE, PieceLimits, PieceWriter};
 use crate::codec::rowset::RowHasher;
 use crate::codec::shape::PieceShape;
 use crate::manifest::{Piece, RowGroup, Sidecar};
@@ -54,8 +54,10 @@ pub struct StoredUnit {
 /// Writes one unit.
 pub struct UnitSink {
     target: UnitTarget,
-    writer: PieceWriter<StagedFile>,
+    writer: Option<PieceWriter<StagedFile>>,
     stored: StoredUnit,
+    /// A large tuple has come; from its piece on, rows are written without what would copy them.
+    plain: bool,
 }
 
 impl UnitTarget {
@@ -69,53 +71,67 @@ impl UnitTarget {
 }
 
 impl UnitSink {
-    /// Begins the first piece.
-    pub fn begin(target: UnitTarget) -> Result<Self, SinkError> {
-        let writer = open(&target, 0)?;
+    /// Begins a unit. Its first piece is opened with the first tuple, which may be a large one.
+    pub fn begin(target: UnitTarget) -> Self {
         let exceptions = vec![0; target.shape.columns.len()];
         let stored =
             StoredUnit { rowset: RowsetDigest::default(), pieces: Vec::new(), exceptions, copy_bytes: 0 };
-        Ok(Self { target, writer, stored })
+        Self { target, writer: None, stored, plain: false }
     }
 
     /// Takes one tuple.
     pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), SinkError> {
-        self.writer.push(tuple)?;
-        // `bytes_written` walks the columns; once in a while is enough.
-        if self.writer.rows().is_multiple_of(16_384) && self.writer.bytes_written() > PIECE_BYTES {
-            let next = open(&self.target, self.stored.pieces.len() + 1)?;
-            let full = std::mem::replace(&mut self.writer, next);
-            self.close(full)?;
+        if tuple.len() >= LARGE_TUPLE && !self.plain {
+            self.plain = true;
+            self.close()?;
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => self.writer.insert(open(&self.target, self.stored.pieces.len(), self.plain)?),
+        };
+        writer.push(tuple)?;
+        // `bytes_written` walks the columns; once in a while is enough, and after each large tuple.
+        let look = writer.rows().is_multiple_of(16_384) || tuple.len() >= LARGE_TUPLE;
+        if look && writer.bytes_written() > PIECE_BYTES {
+            self.close()?;
         }
         Ok(())
     }
 
+    /// Encodes what a large tuple left behind. Best called when the tuple itself is gone.
+    pub fn settle(&mut self) -> Result<(), SinkError> {
+        match &mut self.writer {
+            Some(writer) => Ok(writer.settle()?),
+            None => Ok(()),
+        }
+    }
+
     /// Ends the unit. An empty table has one piece without rows, so that a reader finds its columns.
     pub fn finish(mut self) -> Result<StoredUnit, SinkError> {
-        let part = self.stored.pieces.len();
-        let (finished, sinks) = self.writer.finish()?;
-        if finished.rows == 0 && part > 0 {
-            drop(sinks.piece);
-            return Ok(self.stored);
+        if self.writer.is_none() && self.stored.pieces.is_empty() {
+            self.writer = Some(open(&self.target, 0, self.plain)?);
         }
-        record(&self.target, &mut self.stored, part, finished, sinks.piece, sinks.sidecar)?;
+        self.close()?;
         Ok(self.stored)
     }
 
-    fn close(&mut self, writer: PieceWriter<StagedFile>) -> Result<(), SinkError> {
+    /// Ends the open piece, if there is one.
+    fn close(&mut self) -> Result<(), SinkError> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
         let part = self.stored.pieces.len();
         let (finished, sinks) = writer.finish()?;
         record(&self.target, &mut self.stored, part, finished, sinks.piece, sinks.sidecar)
     }
 }
 
-fn open(target: &UnitTarget, part: usize) -> Result<PieceWriter<StagedFile>, SinkError> {
+fn open(target: &UnitTarget, part: usize, plain: bool) -> Result<PieceWriter<StagedFile>, SinkError> {
     let file = target.staging.create(&target.piece_path(part))?;
     let staging = Arc::clone(&target.staging);
     let path = target.sidecar_path(part);
     let open_sidecar = Box::new(move || staging.create(&path).map_err(io::Error::other));
     let hasher = RowHasher::new(&target.key);
-    Ok(PieceWriter::new(file, &target.shape, hasher, PieceLimits::default(), open_sidecar)?)
+    let limits = PieceLimits { plain, ..PieceLimits::default() };
+    Ok(PieceWriter::new(file, &target.shape, hasher, limits, open_sidecar)?)
 }
 
 /// Makes a finished piece durable and notes it.

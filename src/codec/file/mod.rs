@@ -17,7 +17,7 @@ mod writer;
 pub use exceptions::FinishedExceptions;
 pub use reader::{PieceBounds, PieceReader};
 pub use schema::{EXCEPTIONS_KEY, SCHEMA_KEY};
-pub use writer::{FinishedPiece, FinishedSinks, PieceLimits, PieceWriter, RowGroupDigest};
+pub use writer::{FinishedPiece, FinishedSinks, LARGE_TUPLE, PieceLimits, PieceWriter, RowGroupDigest};
 
 #[cfg(test)]
 mod tests;

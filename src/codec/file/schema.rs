@@ -60,6 +60,7 @@ fn annotated(node: &TypePtr) -> Result<TypePtr, CodecError> {
 pub(super) fn writer_properties(
     schema: &SchemaDescriptor,
     zstd_level: i32,
+    plain: bool,
     metadata: Option<&str>,
 ) -> Result<WriterProperties, CodecError> {
     let mut properties = WriterProperties::builder()
@@ -71,6 +72,12 @@ pub(super) fn writer_properties(
         .set_key_value_metadata(
             metadata.map(|json| vec![KeyValue::new(SCHEMA_KEY.to_owned(), json.to_owned())]),
         );
+    if plain {
+        properties = properties
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_offset_index_disabled(true);
+    }
     for column in schema.columns() {
         if matches!(column.physical_type(), PhysicalType::FLOAT | PhysicalType::DOUBLE) {
             // One NaN among the values makes engines skip row groups that have matching rows.

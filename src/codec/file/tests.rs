@@ -378,3 +378,23 @@ proptest! {
         check(&shape, &rows, PieceLimits { group_rows, batch_rows, ..PieceLimits::default() });
     }
 }
+
+#[test]
+fn a_large_tuple_is_a_row_group_of_its_own_with_or_without_statistics() {
+    let shape = shape(&[Mapping::Utf8, Mapping::Binary], 0);
+    let rows: Vec<Row> = [3, LARGE_TUPLE, 3, 3, LARGE_TUPLE + 1]
+        .iter()
+        .map(|size| vec![Some(vec![b'x'; *size]), Some(vec![7; 2])])
+        .collect();
+    let tuples: Vec<Vec<u8>> = rows.iter().map(|row| tuple(row)).collect();
+    for plain in [false, true] {
+        let written = write(&shape, &rows, PieceLimits { plain, ..PieceLimits::default() });
+        let groups: Vec<u64> = written.finished.row_groups.iter().map(|group| group.rows).collect();
+        assert_eq!(groups, [1, 1, 2, 1], "plain: {plain}");
+        assert_eq!(read(&written, &shape).unwrap(), tuples, "plain: {plain}");
+        let metadata =
+            parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&written.piece).unwrap();
+        let judged = metadata.row_groups()[0].column(0).statistics().is_some();
+        assert_eq!(judged, !plain);
+    }
+}

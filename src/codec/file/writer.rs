@@ -23,6 +23,9 @@ use crate::codec::rowset::RowHasher;
 use crate::codec::shape::PieceShape;
 use crate::codec::wire::Wire;
 
+/// A tuple from this size on is encoded alone and at once: of a hundred megabytes every further copy counts.
+pub const LARGE_TUPLE: usize = 16 << 20;
+
 /// When a piece writer lets go of what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PieceLimits {
@@ -36,17 +39,20 @@ pub struct PieceLimits {
     pub batch_bytes: usize,
     /// The zstd level of all columns.
     pub zstd_level: i32,
+    /// No dictionaries and no statistics, for which the Parquet writer copies values whole.
+    pub plain: bool,
 }
 
 impl Default for PieceLimits {
-    /// 1 Mi rows (smaller groups repeat dictionaries), 128 MiB, and batches that stay in the processor's caches.
+    /// 1 Mi rows (smaller groups repeat dictionaries), 64 MiB, and batches that stay in the processor's caches.
     fn default() -> Self {
         Self {
             group_rows: 1 << 20,
-            group_bytes: 128 << 20,
+            group_bytes: 64 << 20,
             batch_rows: 16_384,
             batch_bytes: 8 << 20,
             zstd_level: 3,
+            plain: false,
         }
     }
 }
@@ -113,6 +119,8 @@ pub struct PieceWriter<W: Write + Send> {
     group_rows: usize,
     row_groups: Vec<RowGroupDigest>,
     scratch: Vec<u8>,
+    /// A large tuple stands in the columns and waits to be encoded.
+    due: bool,
 }
 
 impl<W: Write + Send> PieceWriter<W> {
@@ -129,7 +137,7 @@ impl<W: Write + Send> PieceWriter<W> {
         }
         let schema = shape.arrow_schema();
         let parquet = parquet_schema(shape)?;
-        let properties = writer_properties(&parquet, limits.zstd_level, Some(&shape.metadata))?;
+        let properties = writer_properties(&parquet, limits.zstd_level, limits.plain, Some(&shape.metadata))?;
         let options = ArrowWriterOptions::new()
             .with_properties(properties)
             .with_skip_arrow_metadata(true)
@@ -152,6 +160,7 @@ impl<W: Write + Send> PieceWriter<W> {
             group_rows: 0,
             row_groups: Vec::new(),
             scratch: Vec::new(),
+            due: false,
             shape: shape.clone(),
         };
         // The first segment is the magic bytes, so that the next one starts with the first row group.
@@ -165,6 +174,12 @@ impl<W: Write + Send> PieceWriter<W> {
         let found = Wire::new(tuple).u16()?;
         if usize::from(found) != columns {
             return Err(CodecError::FieldCount { expected: columns, found: i32::from(found) });
+        }
+        self.settle()?;
+        if tuple.len() >= LARGE_TUPLE {
+            self.encode_batch()?;
+            self.close_group()?;
+            self.due = true;
         }
         let row = self.digest.rows;
         let mut at = 2;
@@ -201,7 +216,16 @@ impl<W: Write + Send> PieceWriter<W> {
         self.copy_bytes += tuple.len() as u64;
         self.batch_rows += 1;
         self.batch_bytes += tuple.len();
-        self.close_what_is_full()
+        if self.due { Ok(()) } else { self.close_what_is_full() }
+    }
+
+    /// Encodes a large tuple, which [`Self::push`] puts off until the caller has let go of it.
+    pub fn settle(&mut self) -> Result<(), CodecError> {
+        if std::mem::take(&mut self.due) {
+            self.encode_batch()?;
+            self.close_group()?;
+        }
+        Ok(())
     }
 
     /// The hash of the tuple without its derived columns.

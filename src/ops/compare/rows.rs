@@ -22,6 +22,8 @@ use crate::store::Vault;
 const BUCKETS: usize = 1 << 16;
 /// Rows held at most on each side; beyond, the answer is cut and says so.
 const HELD: usize = 100_000;
+/// And bytes of them; one row is held whatever its size.
+const HELD_BYTES: usize = 64 << 20;
 
 /// On which side a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -63,16 +65,24 @@ fn count_in(buckets: &mut Buckets, hash: &[u8; 32]) {
 #[derive(Default)]
 struct Held {
     rows: HashMap<[u8; 32], (i64, Vec<u8>)>,
+    bytes: usize,
     cut: bool,
 }
 
 impl Held {
     fn take(&mut self, hash: &[u8; 32], tuple: &[u8], step: i64) {
-        if self.rows.len() >= HELD && !self.rows.contains_key(hash) {
+        if let Some((count, _)) = self.rows.get_mut(hash) {
+            *count += step;
+            return;
+        }
+        // What is held only grows: a row that is cut on one side is cut on the other too, and not taken for missing.
+        let full = self.rows.len() >= HELD || self.bytes + tuple.len() > HELD_BYTES;
+        if full && !self.rows.is_empty() {
             self.cut = true;
             return;
         }
-        self.rows.entry(*hash).or_insert_with(|| (0, tuple.to_vec())).0 += step;
+        self.bytes += tuple.len();
+        self.rows.insert(*hash, (step, tuple.to_vec()));
     }
 }
 

@@ -22,6 +22,9 @@ use crate::store::Vault;
 /// Bytes of one message to the server: larger ones are not faster, messages of a row each cost thirty times as much.
 const BLOCK: usize = 256 << 10;
 
+/// A batch from this size on is a row or a few of many megabytes each.
+const LARGE: usize = 32 << 20;
+
 /// Blocks that may wait for the connection.
 const WAITING: usize = 4;
 
@@ -114,12 +117,26 @@ impl Work {
                 digest.add_row(&self.hasher.hash(&tuples[from..*end]));
                 from = *end;
             }
-            let bytes = Bytes::from(std::mem::take(&mut tuples));
-            if !send(sender, bytes, ends.len() as u64) || !more {
+            let rows = ends.len() as u64;
+            let taken = std::mem::take(&mut tuples);
+            let heard = match taken.len() > LARGE {
+                true => send_copies(sender, taken, rows),
+                false => send(sender, Bytes::from(taken), rows),
+            };
+            if !heard || !more {
                 return Ok(digest);
             }
         }
     }
+}
+
+/// As [`send`], for a batch that must be gone before the next one is decoded: blocks that wait would each keep all of it.
+fn send_copies(sender: &Sender<Block>, bytes: Vec<u8>, rows: u64) -> bool {
+    let last = bytes.len().div_ceil(BLOCK).saturating_sub(1);
+    bytes.chunks(BLOCK).enumerate().all(|(at, chunk)| {
+        let rows = if at == last { rows } else { 0 };
+        sender.blocking_send(Block { bytes: Bytes::copy_from_slice(chunk), rows }).is_ok()
+    })
 }
 
 /// False where nobody listens any more.
