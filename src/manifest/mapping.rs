@@ -67,7 +67,7 @@ pub enum Mapping {
     Timestamp,
     /// `timestamptz` → TIMESTAMP(MICROS), adjusted to UTC; otherwise as `timestamp`.
     TimestampTz,
-    /// `time` → TIME(MICROS); 24:00:00 is 86 400 000 000.
+    /// `time` → TIME(MICROS); 24:00:00, which readers disagree on, is an exception.
     Time,
     /// `timetz` → STRING, `10:00:00+02`, with microseconds and offset seconds where they are not zero.
     TimeTz,

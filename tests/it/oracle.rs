@@ -45,6 +45,10 @@ impl Asker {
             Mapping::Decimal { precision, scale, display_scale } => {
                 decimal(of, (*precision, *scale), (!top).then_some(*display_scale))
             }
+            Mapping::Time => Oracle {
+                value: unless_null(of, &leaf(mapping, of)),
+                exception: format!("coalesce({of} = TIME '24:00:00', false)"),
+            },
             Mapping::Timestamp => timestamp(of, "timestamp_send"),
             Mapping::TimestampTz => timestamp(of, "timestamptz_send"),
             Mapping::List { dimensions, lower_bound, element, .. } => {

@@ -8,7 +8,7 @@ const EPOCH_DAYS: i32 = 10_957;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// 24:00:00.
+/// 24:00:00, which PostgreSQL has and Parquet has not: some readers take it for NULL.
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Stored days of a wire date, if it fits.
@@ -52,10 +52,10 @@ pub(crate) fn wire_timestamp(stored: i64) -> Option<i64> {
     }
 }
 
-/// A time of day that every reader may see: 00:00:00 to 24:00:00.
+/// A time of day that every reader sees: from 00:00:00 to before 24:00:00.
 #[inline]
 pub(crate) fn store_time(wire: i64) -> Option<i64> {
-    (0..=DAY_MICROS).contains(&wire).then_some(wire)
+    (0..DAY_MICROS).contains(&wire).then_some(wire)
 }
 
 #[cfg(test)]
