@@ -76,9 +76,11 @@ impl Restore<'_> {
         for (job, outcome) in done {
             let pieces =
                 job.pieces.iter().filter_map(|load| self.sealed.manifest.head.pieces.get(load.piece));
-            let (rows, bytes, seconds) = match outcome {
-                Outcome::Loaded { rows, bytes, took } => (rows, bytes, took.as_secs_f64()),
-                Outcome::Earlier => (pieces.map(|piece| piece.rowset.rows).sum(), 0, 0.0),
+            let (read, files) =
+                pieces.fold((0, 0), |(rows, stored), piece| (rows + piece.rowset.rows, stored + piece.bytes));
+            let (rows, bytes, stored, seconds) = match outcome {
+                Outcome::Loaded { rows, bytes, took } => (rows, bytes, files, took.as_secs_f64()),
+                Outcome::Earlier => (read, 0, 0, 0.0),
                 Outcome::Deferred => {
                     deferred.push(job);
                     continue;
@@ -88,13 +90,14 @@ impl Restore<'_> {
                 Some(index) => index,
                 None => {
                     let name = job.table.clone();
-                    report.tables.push(RestoredTable { name, rows: 0, bytes: 0, seconds: 0.0 });
+                    report.tables.push(RestoredTable { name, rows: 0, bytes: 0, stored: 0, seconds: 0.0 });
                     report.tables.len() - 1
                 }
             };
             let table = &mut report.tables[index];
             table.rows += rows;
             table.bytes += bytes;
+            table.stored += stored;
             table.seconds += seconds;
             self.services.events.emit(Event::TableDone { table: job.table, rows: table.rows });
         }
@@ -116,7 +119,9 @@ impl Restore<'_> {
         for (index, table, into) in &tables {
             let way = self.way(table, into, there, keys);
             let made = jobs(&self.sealed.manifest, *index, &way);
-            let later = !self.request.first.iter().any(|pattern| pattern.matches(&table.name));
+            let is_first = |name: &TableName| self.request.first.iter().any(|pattern| pattern.matches(name));
+            // Leaves are meant with their root.
+            let later = !is_first(&table.name) && !table.root.as_ref().is_some_and(is_first);
             if self.request.mode == Mode::Replace && table.load_through.is_some() {
                 through.entry(into).or_default().extend(made);
                 continue;
