@@ -248,3 +248,30 @@ async fn attestations_say_when() {
     );
     assert_eq!(value(&world.source(), &age).await.as_deref(), Some("t"), "{times:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_into_tables_that_refer_in_a_circle_are_refused_by_the_names_of_the_keys() {
+    let world = World::with(
+        "CREATE TABLE a (id int PRIMARY KEY, b int); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a);
+         CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree);
+         INSERT INTO a VALUES (1, 1), (2, NULL); INSERT INTO b VALUES (1, 1);
+         INSERT INTO tree SELECT i, NULLIF((i * 7 + 3) % 5000, i) FROM generate_series(0, 4999) i;
+         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b",
+    )
+    .await;
+    world.dump().await;
+    let target = world.copy("copy");
+    world.restore_with(target.clone(), |request| request.schema_only = true).await.unwrap();
+    let rows_only = |request: &mut RestoreRequest<'_>| (request.create, request.data_only) = (false, true);
+    let failed = world.restore_with(target.clone(), rows_only).await.unwrap_err();
+    let text = failed.to_string();
+    assert!(text.contains("a_b_fkey (public.a to public.b)"), "{text}");
+    assert!(text.contains("b_a_fkey (public.b to public.a)") && !text.contains("tree_parent_fkey"), "{text}");
+    assert_eq!(failed.exit_code(), 42);
+    // What the message says is the way out.
+    run(&target, "ALTER TABLE a DROP CONSTRAINT a_b_fkey").await;
+    let report = world.restore_with(target.clone(), rows_only).await.unwrap();
+    assert!(report.resumed);
+    run(&target, "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b").await;
+    assert!(world.compare(target).await.is_equal());
+}

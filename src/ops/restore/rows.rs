@@ -1,13 +1,13 @@
 //! The rows: which table goes how, in which order, and what of the target has to hold still meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Mode, Restore, RestoreReport, RestoredTable};
 use crate::base::{Event, TableName};
 use crate::manifest::{Table, TableKind};
 use crate::ops::OpsError;
 use crate::pg::{EnabledTrigger, ForeignKey, PgError, TargetTable};
-use crate::pipeline::load::{Loading, Outcome};
+use crate::pipeline::load::{LoadError, Loading, Outcome};
 use crate::plan::load::{LoadJob, TableWay, jobs, merged};
 
 /// The journal's keys for triggers that have to be switched on again.
@@ -29,7 +29,7 @@ impl Restore<'_> {
             match loaded {
                 Ok(done) => self.tell(done, &mut deferred, report),
                 Err(error) => {
-                    outcome = Err(OpsError::from(error));
+                    outcome = Err(self.explained(error, &keys));
                     break;
                 }
             }
@@ -59,6 +59,27 @@ impl Restore<'_> {
         let done = self.loading(false).run(jobs, 1).await?;
         self.tell(done, &mut Vec::new(), report);
         Ok(())
+    }
+
+    /// A row that refers to one not there yet: where foreign keys form a circle, no order of the tables helps, and the
+    /// server's message alone does not say so.
+    fn explained(&self, error: LoadError, keys: &[ForeignKey]) -> OpsError {
+        let circle = match &error {
+            LoadError::Refused { table, source }
+                if source.code().is_some_and(|code| code.code() == "23503") =>
+            {
+                circle(keys, &self.scope.relation(table))
+            }
+            _ => Vec::new(),
+        };
+        match (circle.is_empty(), OpsError::from(error)) {
+            (false, OpsError::Restore(text)) => OpsError::Restore(format!(
+                "{text}; the foreign keys {} form a circle, so that no order of the tables satisfies them: drop one of \
+                 them, say the same restore again, and add it afterwards",
+                circle.join(", ")
+            )),
+            (_, error) => error,
+        }
     }
 
     fn loading(&self, may_defer: bool) -> Loading<'_> {
@@ -208,6 +229,30 @@ impl Restore<'_> {
         }
         Ok(first?)
     }
+}
+
+/// The foreign keys by which a table refers to itself through others, in their order; none where it does not.
+fn circle(keys: &[ForeignKey], table: &TableName) -> Vec<String> {
+    // Breadth first: the way to each table by the fewest keys.
+    let mut ways: BTreeMap<&TableName, Vec<&ForeignKey>> = BTreeMap::new();
+    let mut open = VecDeque::from([table]);
+    while let Some(at) = open.pop_front() {
+        let way = ways.get(at).cloned().unwrap_or_default();
+        for key in keys.iter().filter(|key| key.table == *at && key.references != *at) {
+            let further: Vec<&ForeignKey> = way.iter().copied().chain([key]).collect();
+            if key.references == *table {
+                return further
+                    .iter()
+                    .map(|key| format!("{} ({} to {})", key.name, key.table, key.references))
+                    .collect();
+            }
+            if !ways.contains_key(&key.references) {
+                ways.insert(&key.references, further);
+                open.push_back(&key.references);
+            }
+        }
+    }
+    Vec::new()
 }
 
 /// How many steps each table has to wait for tables it refers to. Tables that refer to each other in a circle wait for
