@@ -171,6 +171,8 @@ pub struct RestoredTable {
     pub rows: u64,
     /// Bytes of COPY data.
     pub bytes: u64,
+    /// Bytes of the pieces they were read from.
+    pub stored: u64,
     /// Time spent on it, all lanes together.
     pub seconds: f64,
 }

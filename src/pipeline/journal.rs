@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::schema::{Journal, Violation};
+use super::schema::{Fate, Journal, Violation};
 use crate::base::{BackupId, quote_literal};
 use crate::pg::{PgError, restore_lock};
 
@@ -137,9 +137,12 @@ impl RestoreJournal {
         client.batch_execute(&sql).await.map_err(|error| PgError::query("writing the restore journal", error))
     }
 
-    /// Violations that an earlier run found and recorded.
+    /// Violations that an earlier run found and recorded, but for those whose constraint is not there: the schema's run
+    /// gives them again, with what is lost by them.
     pub fn violations(&self) -> Vec<Violation> {
-        self.details("ddl:").filter_map(|(_, detail)| serde_json::from_str(detail).ok()).collect()
+        let all =
+            self.details("ddl:").filter_map(|(_, detail)| serde_json::from_str::<Violation>(detail).ok());
+        all.filter(|violation| violation.fate != Fate::LeftOut).collect()
     }
 
     /// The statement that records a step. It fails where the step is recorded already.
@@ -174,5 +177,11 @@ impl Journal for RestoreJournal {
     fn record(&self, key: &str, violation: Option<&Violation>) -> Option<String> {
         let detail = violation.and_then(|violation| serde_json::to_string(violation).ok());
         Some(format!("{};", self.insert(key, detail.as_deref())))
+    }
+
+    fn left_out(&self, key: &str) -> Option<Violation> {
+        let detail = self.rows.get(key)?.as_deref()?;
+        let violation: Violation = serde_json::from_str(detail).ok()?;
+        (violation.fate == Fate::LeftOut).then_some(violation)
     }
 }

@@ -27,6 +27,9 @@ pub trait Journal: Send + Sync {
     /// A step that ended in a constraint being added `NOT VALID` hands its violation over, so that a resumed run can
     /// still report it.
     fn record(&self, key: &str, violation: Option<&Violation>) -> Option<String>;
+    /// The violation for which an earlier run left the step's object out. It is not tried again: what depends on it has
+    /// to be left out again too.
+    fn left_out(&self, key: &str) -> Option<Violation>;
 }
 
 /// A journal that remembers nothing, for a restore that is not to be resumed.
@@ -39,6 +42,10 @@ impl Journal for NoJournal {
     }
 
     fn record(&self, _key: &str, _violation: Option<&Violation>) -> Option<String> {
+        None
+    }
+
+    fn left_out(&self, _key: &str) -> Option<Violation> {
         None
     }
 }
@@ -227,7 +234,7 @@ impl Run<'_> {
                 let key = entry_key(*dump_id);
                 match entries.get(dump_id) {
                     Some(entry) if !self.journal.done(&key) => self.post_entry(client, entry, &key).await,
-                    _ => Ok(None),
+                    _ => Ok(self.journal.left_out(&key)),
                 }
             }
             Work::Refresh(view) => {

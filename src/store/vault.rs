@@ -252,7 +252,7 @@ impl Vault {
         Staging::begin(self, id)
     }
 
-    /// Appends a result about a backup under `attest/`.
+    /// Appends a result about a backup under `attest/`, with the time as its field `time`.
     pub fn attest(
         &self,
         id: &BackupId,
@@ -264,8 +264,12 @@ impl Vault {
         make_directory(&directory)?;
         let name = format!("{}-{:06}-{level}.json", time.compact(), time.unix_micros().rem_euclid(1_000_000));
         let path = directory.join(name);
-        let bytes =
-            serde_json::to_vec_pretty(json).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+        let mut stamped = json.clone();
+        if let Some(fields) = stamped.as_object_mut() {
+            fields.insert("time".to_owned(), time.to_string().into());
+        }
+        let bytes = serde_json::to_vec_pretty(&stamped)
+            .map_err(|error| StoreError::io("write", &path)(error.into()))?;
         write_once(&path, &bytes)?;
         sync_directory(&directory)
     }

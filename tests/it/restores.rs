@@ -1,8 +1,13 @@
 //! Parts of a backup, under other names, into what is there already, by whoever owns it.
 
-use barkeep::base::TableName;
+use std::sync::{Arc, Mutex};
+
+use barkeep::base::{Event, Events, TableName};
 use barkeep::catalog::Pattern;
-use barkeep::ops::restore::Mode;
+use barkeep::ops::Services;
+use barkeep::ops::restore::{Mode, RestoreRequest, restore};
+use barkeep::ops::verify::Level;
+use barkeep::store::BackupChoice;
 
 use crate::bench_world::{World, run, value};
 
@@ -130,5 +135,143 @@ async fn an_owner_without_superuser_dumps_and_restores_all_he_owns() {
     let target = barkeep::pg::ConnectionSettings { user: owner, ..world.copy("copy") };
     let report = world.restore_with(target.clone(), |_| ()).await.unwrap();
     assert!(report.violations.is_empty());
+    assert!(world.compare(target).await.is_equal());
+}
+
+/// Hands every event to a closure.
+struct Hook<F>(F);
+
+impl<F: Fn(&Event) + Send + Sync> Events for Hook<F> {
+    fn emit(&self, event: Event) {
+        (self.0)(&event);
+    }
+}
+
+fn hooked(hook: impl Fn(&Event) + Send + Sync + 'static) -> Services {
+    Services { events: Arc::new(Hook(hook)), ..Services::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_come_first_with_their_root() {
+    let world = World::with(
+        "CREATE TABLE days (d int, v text) PARTITION BY RANGE (d);
+         CREATE TABLE leaf_a PARTITION OF days FOR VALUES FROM (0) TO (10);
+         CREATE TABLE leaf_b PARTITION OF days FOR VALUES FROM (10) TO (20);
+         CREATE TABLE larger (i int); INSERT INTO larger SELECT generate_series(1, 20000);
+         INSERT INTO days SELECT i, 'v' FROM generate_series(0, 19) i",
+    )
+    .await;
+    world.dump().await;
+    for (suffix, first, expected) in [("plain", "", "larger"), ("first", "days", "leaf_a")] {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&order);
+        let services = hooked(move |event| {
+            if let Event::TableDone { table, .. } = event {
+                told.lock().unwrap().push(table.name.clone());
+            }
+        });
+        let mut request = RestoreRequest::new(&world.vault, BackupChoice::latest(), world.copy(suffix));
+        (request.create, request.jobs) = (true, 1);
+        request.first = if first.is_empty() { Vec::new() } else { pattern(first) };
+        restore(&request, &services).await.unwrap();
+        assert_eq!(order.lock().unwrap()[0], expected, "--first {first}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_left_out_stays_so_when_the_restore_goes_on() {
+    let world = World::with(
+        "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1), (2);
+         CREATE TABLE b (id int REFERENCES a); INSERT INTO b VALUES (1);
+         CREATE TABLE z (id int); CREATE INDEX z_id ON z (id); CREATE VIEW v AS SELECT * FROM z",
+    )
+    .await;
+    // A key that its rows violate, as a damaged index lets happen.
+    world
+        .run("UPDATE pg_index SET indisready = false, indislive = true WHERE indexrelid = 'a_pkey'::regclass; INSERT INTO a VALUES (1);
+              UPDATE pg_index SET indisready = true WHERE indexrelid = 'a_pkey'::regclass")
+        .await;
+    world.dump().await;
+    let target = world.copy("copy");
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&stop);
+    let services = hooked(move |event| {
+        if matches!(event, Event::Step { what } if what.contains("a_pkey")) {
+            told.notify_one();
+        }
+    });
+    let mut request = RestoreRequest::new(&world.vault, BackupChoice::latest(), target.clone());
+    (request.create, request.jobs) = (true, 1);
+    tokio::select! {
+        biased;
+        () = stop.notified() => {}
+        done = restore(&request, &services) => panic!("it should have been stopped: {done:?}"),
+    }
+    let recorded = "SELECT count(*) FROM barkeep_restore.journal WHERE detail LIKE '%left-out%'";
+    assert_eq!(value(&target, recorded).await.as_deref(), Some("1"));
+    // Were it tried again, it would succeed now.
+    run(&target, "DELETE FROM a WHERE ctid = (SELECT max(ctid) FROM a WHERE id = 1)").await;
+    request.create = false;
+    let report = restore(&request, &Services::default()).await.unwrap();
+    assert!(report.resumed);
+    assert_eq!(report.violations.len(), 1, "{:?}", report.violations);
+    assert!(report.violations[0].constraint.contains("a_pkey"));
+    assert!(
+        report.violations[0].lost.iter().any(|lost| lost.contains("b_id_fkey")),
+        "{:?}",
+        report.violations
+    );
+    assert_eq!(
+        value(&target, "SELECT count(*) FROM pg_constraint WHERE conname = 'a_pkey'").await.as_deref(),
+        Some("0")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attestations_say_when() {
+    let world = World::with("CREATE TABLE a (i int); INSERT INTO a VALUES (1)").await;
+    world.dump().await;
+    world.verify(Level::Hash).await;
+    world.compare(world.source()).await;
+    let id = world.vault.manifests().unwrap().remove(0).manifest.head.id;
+    let times: Vec<String> = world
+        .vault
+        .attestations(&id)
+        .unwrap()
+        .iter()
+        .map(|attestation| attestation["time"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(times.len(), 2);
+    let age = format!(
+        "SELECT bool_and(t::timestamptz BETWEEN now() - interval '1 min' AND now() + interval '1 s') FROM unnest(ARRAY['{}', '{}']) t",
+        times[0], times[1]
+    );
+    assert_eq!(value(&world.source(), &age).await.as_deref(), Some("t"), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_into_tables_that_refer_in_a_circle_are_refused_by_the_names_of_the_keys() {
+    let world = World::with(
+        "CREATE TABLE a (id int PRIMARY KEY, b int); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a);
+         CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree);
+         INSERT INTO a VALUES (1, 1), (2, NULL); INSERT INTO b VALUES (1, 1);
+         INSERT INTO tree SELECT i, NULLIF((i * 7 + 3) % 5000, i) FROM generate_series(0, 4999) i;
+         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b",
+    )
+    .await;
+    world.dump().await;
+    let target = world.copy("copy");
+    world.restore_with(target.clone(), |request| request.schema_only = true).await.unwrap();
+    let rows_only = |request: &mut RestoreRequest<'_>| (request.create, request.data_only) = (false, true);
+    let failed = world.restore_with(target.clone(), rows_only).await.unwrap_err();
+    let text = failed.to_string();
+    assert!(text.contains("a_b_fkey (public.a to public.b)"), "{text}");
+    assert!(text.contains("b_a_fkey (public.b to public.a)") && !text.contains("tree_parent_fkey"), "{text}");
+    assert_eq!(failed.exit_code(), 42);
+    // What the message says is the way out.
+    run(&target, "ALTER TABLE a DROP CONSTRAINT a_b_fkey").await;
+    let report = world.restore_with(target.clone(), rows_only).await.unwrap();
+    assert!(report.resumed);
+    run(&target, "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b").await;
     assert!(world.compare(target).await.is_equal());
 }

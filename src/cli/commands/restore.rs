@@ -9,7 +9,7 @@ use crate::cli::CommandResult;
 use crate::cli::args::{RestoreArgs, RestoreMode, RolesChoice};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
-use crate::cli::output::table::{bytes, count, seconds, table};
+use crate::cli::output::table::{bytes, count, ratio, seconds, table};
 use crate::ops::compare::{CompareReport, CompareRequest, compare};
 use crate::ops::restore::{Mode, RestoreReport, RestoreRequest, RolesMode, restore};
 use crate::ops::{ExitCode, OpsError};
@@ -130,16 +130,25 @@ fn text(restored: &Restored, to: &str) -> String {
         .iter()
         .map(|line| {
             let time = Duration::from_secs_f64(line.seconds);
-            vec![line.name.to_string(), count(line.rows), bytes(line.bytes), seconds(time)]
+            vec![
+                line.name.to_string(),
+                count(line.rows),
+                bytes(line.bytes),
+                bytes(line.stored),
+                ratio(line.bytes, line.stored),
+                seconds(time),
+            ]
         })
         .collect();
     rows.push(vec![
         "total".to_owned(),
         count(total(|line| line.rows)),
         bytes(total(|line| line.bytes)),
+        bytes(total(|line| line.stored)),
+        ratio(total(|line| line.bytes), total(|line| line.stored)),
         seconds(Duration::from_secs_f64(report.seconds)),
     ]);
-    let mut text = table(&["table", ">rows", ">bytes out", ">time"], rows);
+    let mut text = table(&["table", ">rows", ">bytes out", ">stored", ">ratio", ">time"], rows);
     for made in &report.created {
         text.push_str(&format!("made: {made}\n"));
     }

@@ -1,13 +1,13 @@
 //! The rows: which table goes how, in which order, and what of the target has to hold still meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Mode, Restore, RestoreReport, RestoredTable};
 use crate::base::{Event, TableName};
 use crate::manifest::{Table, TableKind};
 use crate::ops::OpsError;
 use crate::pg::{EnabledTrigger, ForeignKey, PgError, TargetTable};
-use crate::pipeline::load::{Loading, Outcome};
+use crate::pipeline::load::{LoadError, Loading, Outcome};
 use crate::plan::load::{LoadJob, TableWay, jobs, merged};
 
 /// The journal's keys for triggers that have to be switched on again.
@@ -29,7 +29,7 @@ impl Restore<'_> {
             match loaded {
                 Ok(done) => self.tell(done, &mut deferred, report),
                 Err(error) => {
-                    outcome = Err(OpsError::from(error));
+                    outcome = Err(self.explained(error, &keys));
                     break;
                 }
             }
@@ -61,6 +61,27 @@ impl Restore<'_> {
         Ok(())
     }
 
+    /// A row that refers to one not there yet: where foreign keys form a circle, no order of the tables helps, and the
+    /// server's message alone does not say so.
+    fn explained(&self, error: LoadError, keys: &[ForeignKey]) -> OpsError {
+        let circle = match &error {
+            LoadError::Refused { table, source }
+                if source.code().is_some_and(|code| code.code() == "23503") =>
+            {
+                circle(keys, &self.scope.relation(table))
+            }
+            _ => Vec::new(),
+        };
+        match (circle.is_empty(), OpsError::from(error)) {
+            (false, OpsError::Restore(text)) => OpsError::Restore(format!(
+                "{text}; the foreign keys {} form a circle, so that no order of the tables satisfies them: drop one of \
+                 them, say the same restore again, and add it afterwards",
+                circle.join(", ")
+            )),
+            (_, error) => error,
+        }
+    }
+
     fn loading(&self, may_defer: bool) -> Loading<'_> {
         Loading {
             vault: self.request.vault,
@@ -76,9 +97,11 @@ impl Restore<'_> {
         for (job, outcome) in done {
             let pieces =
                 job.pieces.iter().filter_map(|load| self.sealed.manifest.head.pieces.get(load.piece));
-            let (rows, bytes, seconds) = match outcome {
-                Outcome::Loaded { rows, bytes, took } => (rows, bytes, took.as_secs_f64()),
-                Outcome::Earlier => (pieces.map(|piece| piece.rowset.rows).sum(), 0, 0.0),
+            let (read, files) =
+                pieces.fold((0, 0), |(rows, stored), piece| (rows + piece.rowset.rows, stored + piece.bytes));
+            let (rows, bytes, stored, seconds) = match outcome {
+                Outcome::Loaded { rows, bytes, took } => (rows, bytes, files, took.as_secs_f64()),
+                Outcome::Earlier => (read, 0, 0, 0.0),
                 Outcome::Deferred => {
                     deferred.push(job);
                     continue;
@@ -88,13 +111,14 @@ impl Restore<'_> {
                 Some(index) => index,
                 None => {
                     let name = job.table.clone();
-                    report.tables.push(RestoredTable { name, rows: 0, bytes: 0, seconds: 0.0 });
+                    report.tables.push(RestoredTable { name, rows: 0, bytes: 0, stored: 0, seconds: 0.0 });
                     report.tables.len() - 1
                 }
             };
             let table = &mut report.tables[index];
             table.rows += rows;
             table.bytes += bytes;
+            table.stored += stored;
             table.seconds += seconds;
             self.services.events.emit(Event::TableDone { table: job.table, rows: table.rows });
         }
@@ -116,7 +140,9 @@ impl Restore<'_> {
         for (index, table, into) in &tables {
             let way = self.way(table, into, there, keys);
             let made = jobs(&self.sealed.manifest, *index, &way);
-            let later = !self.request.first.iter().any(|pattern| pattern.matches(&table.name));
+            let is_first = |name: &TableName| self.request.first.iter().any(|pattern| pattern.matches(name));
+            // Leaves are meant with their root.
+            let later = !is_first(&table.name) && !table.root.as_ref().is_some_and(is_first);
             if self.request.mode == Mode::Replace && table.load_through.is_some() {
                 through.entry(into).or_default().extend(made);
                 continue;
@@ -203,6 +229,30 @@ impl Restore<'_> {
         }
         Ok(first?)
     }
+}
+
+/// The foreign keys by which a table refers to itself through others, in their order; none where it does not.
+fn circle(keys: &[ForeignKey], table: &TableName) -> Vec<String> {
+    // Breadth first: the way to each table by the fewest keys.
+    let mut ways: BTreeMap<&TableName, Vec<&ForeignKey>> = BTreeMap::new();
+    let mut open = VecDeque::from([table]);
+    while let Some(at) = open.pop_front() {
+        let way = ways.get(at).cloned().unwrap_or_default();
+        for key in keys.iter().filter(|key| key.table == *at && key.references != *at) {
+            let further: Vec<&ForeignKey> = way.iter().copied().chain([key]).collect();
+            if key.references == *table {
+                return further
+                    .iter()
+                    .map(|key| format!("{} ({} to {})", key.name, key.table, key.references))
+                    .collect();
+            }
+            if !ways.contains_key(&key.references) {
+                ways.insert(&key.references, further);
+                open.push_back(&key.references);
+            }
+        }
+    }
+    Vec::new()
 }
 
 /// How many steps each table has to wait for tables it refers to. Tables that refer to each other in a circle wait for

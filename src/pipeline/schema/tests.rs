@@ -224,6 +224,10 @@ impl Journal for TableJournal {
     fn record(&self, key: &str, _violation: Option<&Violation>) -> Option<String> {
         Some(format!("INSERT INTO public.journal VALUES ({})", quote_literal(key)))
     }
+
+    fn left_out(&self, _key: &str) -> Option<Violation> {
+        None
+    }
 }
 
 #[tokio::test]

@@ -122,6 +122,9 @@ pub(super) async fn settle(
     {
         violation.sample.push(detail.clone());
     }
+    if let Some(record) = run.journal.record(key, Some(&violation)) {
+        client.batch_execute(&record).await.map_err(|error| SchemaError::new(&entry.label(), error))?;
+    }
     Ok(violation)
 }
 
