@@ -34,6 +34,7 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::Locked(_) => {
             "wait until it has ended; if nothing runs any more, pg_terminate_backend ends what is left of it"
         }
+        OpsError::NoSpace(_) => "make room, restore to another server, or restore a part with -t or --where",
         OpsError::Privileges(_) => {
             "grant what is listed (or pg_read_all_data), use a role that has it, or leave the tables out with -T"
         }

@@ -14,7 +14,7 @@ use crate::base::{Clock, Timestamp};
 use crate::pg::client_tools::Search;
 use crate::pg::workbench::Workbench;
 use crate::pg::{ConnectionSettings, TlsMode};
-use crate::store::Vault;
+use crate::store::{Vault, free_space};
 use questions::{Relations, Server};
 
 /// What to look at.
@@ -305,13 +305,6 @@ fn vault(report: &mut DoctorReport, path: &Path) {
         Some(bytes) => report.ok("space", format!("{} GiB free", bytes >> 30)),
         None => report.warn("space", "free space is not known", "`df` could not be asked"),
     }
-}
-
-/// From `df`, whose POSIX format is the same everywhere; the standard library cannot ask.
-fn free_space(path: &Path) -> Option<u64> {
-    let output = std::process::Command::new("df").arg("-Pk").arg(path).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]

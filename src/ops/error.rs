@@ -100,6 +100,9 @@ pub enum OpsError {
     /// What came back is not what was stored.
     #[error("{0}")]
     Mismatch(String),
+    /// There is not enough room for what is to be written.
+    #[error("{0}")]
+    NoSpace(String),
     /// A restore cannot go on.
     #[error("{0}")]
     Restore(String),
@@ -143,6 +146,7 @@ impl OpsError {
             Self::SourceChanged(_) | Self::SnapshotLost(_) => ExitCode::SourceChanged,
             Self::Strict { code, .. } => *code,
             Self::Locked(_) => ExitCode::Locked,
+            Self::NoSpace(_) => ExitCode::Storage,
             Self::Privileges(_) => ExitCode::Privileges,
             Self::Restore(_) | Self::Schema(_) => ExitCode::Restore,
             Self::ClientTool(error) if error.lock_not_available() => ExitCode::Temporary,

@@ -10,6 +10,7 @@ mod create;
 mod preflight;
 mod rows;
 mod scope;
+mod space;
 
 use std::time::Instant;
 
@@ -221,6 +222,9 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
     let (ground, existing) = preflight::ground(request, &sealed, &fingerprint).await?;
     let scope = scope::choose(request, &sealed, &ground)?;
     preflight::check(request, &sealed, &scope, &ground)?;
+    if !request.schema_only {
+        report.warnings.extend(space::check(&ground.facts, &sealed.manifest, &scope)?);
+    }
     report.warnings.extend(scope.warnings.iter().cloned());
     report.warnings.extend(preflight::warnings(&sealed, &ground));
     if request.dry_run {

@@ -33,6 +33,8 @@ pub struct TargetFacts {
     pub role: String,
     /// That role is a superuser.
     pub superuser: bool,
+    /// Where the server keeps its files, if the role may know it.
+    pub data_directory: Option<String>,
 }
 
 /// One column of a table that is there.
@@ -140,6 +142,10 @@ impl Target {
         // Some services do not let anyone see this; then the database's name and OID are all there is.
         let identifier =
             client.query_opt("SELECT system_identifier::text FROM pg_catalog.pg_control_system()", &[]).await;
+        // Only rows of settings that the role may see are there.
+        let directory = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'";
+        let directory = client.query_opt(directory, &[]).await;
+        let directory = directory.map_err(|e| PgError::query("looking for the target's folder", e))?;
         let facts = TargetFacts {
             system_identifier: identifier.ok().flatten().map(|row| row.get(0)),
             database: row.get(0),
@@ -148,6 +154,7 @@ impl Target {
             encoding: row.get(2),
             role: row.get(3),
             superuser: row.get(4),
+            data_directory: directory.map(|row| row.get(0)),
         };
         Ok(Self { client, settings: settings.clone(), facts })
     }

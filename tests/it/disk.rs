@@ -1,5 +1,6 @@
 //! The disk fails under a dump: while a piece is written (`faults`), at every fsync and rename, and at the manifest.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use barkeep::base::Event;
 use barkeep::ops::verify::Level;
 
-use crate::bench_world::{World, nothing_half_made, words};
+use crate::bench_world::{World, nothing_half_made, run, value, words};
 
 const TABLES: &str = "CREATE TABLE users (id bigint PRIMARY KEY, name text);
      CREATE TABLE bars (id bigint PRIMARY KEY, close numeric(18,6));
@@ -76,11 +77,15 @@ async fn no_refusal_on_the_way_to_durability_leaves_a_backup() {
 struct Small(std::path::PathBuf);
 
 impl Small {
-    fn mount(world: &World) -> Self {
-        let place = world.folder.path().join("small");
+    fn mount(world: &World, megabytes: u32) -> Self {
+        let place = world.folder.path().join(format!("small-{megabytes}"));
         std::fs::create_dir(&place).unwrap();
+        // A server of another user has to get there.
+        for folder in [world.folder.path(), &place] {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m,mode=755"), "tmpfs"])
             .arg(&place)
             .status()
             .unwrap();
@@ -112,7 +117,7 @@ impl Drop for Small {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_when_the_manifest_is_written_leaves_no_backup() {
     let mut world = World::with(TABLES).await;
-    let small = Small::mount(&world);
+    let small = Small::mount(&world, 4);
     let now = barkeep::base::Clock::now(&barkeep::base::SystemClock);
     world.vault = barkeep::store::Vault::open_or_create(&small.0.join("vault"), now, rand::random()).unwrap();
     let world = Arc::new(world);
@@ -131,4 +136,46 @@ async fn a_disk_that_is_full_when_the_manifest_is_written_leaves_no_backup() {
         }
     }
     assert_eq!(world.dump().await.rows, 6000, "the control: with room again it works");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_cannot_have_room_is_refused_before_it_makes_anything() {
+    // Long runs of one letter: 300 MB on the wire, little on either disk.
+    let world = World::with(
+        "CREATE TABLE wide (id int, filler text);
+         INSERT INTO wide SELECT i, repeat('x', 1000000) FROM generate_series(1, 300) i",
+    )
+    .await;
+    world.dump_with(|request| request.data_only = true).await.unwrap();
+    for (megabytes, refused) in [(100, true), (400, false)] {
+        let small = Small::mount(&world, megabytes);
+        let options = barkeep::pg::throwaway::ThrowawayOptions {
+            version: Some(15),
+            settings: vec!["max_wal_size=32MB".to_owned(), "min_wal_size=32MB".to_owned()],
+            directory: Some(small.0.clone()),
+        };
+        let server = barkeep::pg::throwaway::Throwaway::start(&options).unwrap();
+        let target = server.settings("postgres");
+        run(&target, "CREATE TABLE wide (id int, filler text)").await;
+        let restored = world
+            .restore_with(target.clone(), |request| {
+                request.create = false;
+                request.data_only = true;
+                request.mode = barkeep::ops::restore::Mode::Append;
+            })
+            .await;
+        let rows = value(&target, "SELECT count(*) FROM wide").await;
+        if refused {
+            let error = restored.unwrap_err();
+            assert_eq!(error.exit_code(), 30, "{}", words(&error));
+            assert!(words(&error).contains("MiB free"), "{}", words(&error));
+            assert_eq!(rows.as_deref(), Some("0"));
+        } else {
+            let warnings = restored.unwrap().warnings.join("; ");
+            assert!(warnings.contains("MiB free"), "tight, and said: {warnings}");
+            assert_eq!(rows.as_deref(), Some("300"));
+        }
+        drop(server);
+        drop(small);
+    }
 }
