@@ -32,6 +32,17 @@ pub struct PieceBounds {
     pub copy_bytes: u64,
 }
 
+impl PieceBounds {
+    /// Refuses what no rows can have, whoever says so.
+    pub fn check(&self) -> Result<(), CodecError> {
+        if self.copy_bytes <= self.rows.saturating_mul(MAX_TUPLE as u64) {
+            return Ok(());
+        }
+        let what = format!("{} bytes are more than {} rows can have", self.copy_bytes, self.rows);
+        Err(CodecError::Piece(what))
+    }
+}
+
 /// Decoded bytes that one batch aims at.
 const BATCH_BYTES: u64 = 16 << 20;
 
@@ -65,10 +76,7 @@ impl PieceReader {
         if !shape.is_ordered() {
             return Err(CodecError::Piece("a derived column stands before others".to_owned()));
         }
-        if bounds.copy_bytes > bounds.rows.saturating_mul(MAX_TUPLE as u64) {
-            let what = format!("{} bytes are more than {} rows can have", bounds.copy_bytes, bounds.rows);
-            return Err(CodecError::Piece(what));
-        }
+        bounds.check()?;
         let limits = Limits::of_piece(shape, bounds);
         let (reader, entries) = guarded(|| open_file(file, shape, bounds, limits))?;
         let overlay = match (entries, sidecar) {

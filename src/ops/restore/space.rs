@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::scope::Scope;
+use crate::codec::file::PieceBounds;
 use crate::manifest::Manifest;
 use crate::ops::OpsError;
 use crate::pg::TargetFacts;
@@ -38,7 +39,12 @@ pub(super) fn check(
 ) -> Result<Option<String>, OpsError> {
     let Some(free) = free_at(facts) else { return Ok(None) };
     let tables = scope.tables.iter().filter_map(|index| manifest.body.tables.get(*index));
-    let wanted = tables.flat_map(|table| manifest.pieces(table)).map(|piece| piece.copy_bytes).sum();
+    let mut wanted = 0_u64;
+    for piece in tables.flat_map(|table| manifest.pieces(table)) {
+        let bounds = PieceBounds { rows: piece.rowset.rows, copy_bytes: piece.copy_bytes };
+        bounds.check().map_err(|error| OpsError::Mismatch(format!("{}: {error}", piece.path)))?;
+        wanted = wanted.saturating_add(piece.copy_bytes);
+    }
     let text = || {
         format!(
             "the target's server has {} MiB free where it keeps its files, and the rows are {} MiB before headers, \
