@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the fault tests break things with: strace makes system calls fail, PgBouncer stands in front of a server.
+# What the fault tests break things with: strace makes system calls fail, PgBouncer stands in front of a server, openssl
+# makes certificates.
 set -euo pipefail
 who=faults
 # shellcheck source=scripts/common.sh
@@ -7,5 +8,6 @@ who=faults
 
 have strace || install_packages "strace" strace
 [ -x /usr/sbin/pgbouncer ] || have pgbouncer || install_packages "PgBouncer" pgbouncer
+have openssl || install_packages "openssl" openssl
 have setpriv || install_packages "setpriv" util-linux
-say "strace and PgBouncer are here"
+say "strace, PgBouncer and openssl are here"

@@ -82,19 +82,11 @@ async fn reach(settings: &ConnectionSettings) -> Result<Wire, PgError> {
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(Box::new(stream))
     };
-    let limit = Duration::from_secs(settings.connect_timeout);
-    let failed = |source| PgError::Unreachable { target: settings.describe(), source };
-    match tokio::time::timeout(limit, opened).await {
-        Ok(opened) => opened.map_err(failed),
-        Err(_) => Err(failed(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("no answer within {} s", settings.connect_timeout),
-        ))),
-    }
+    opened.await.map_err(|source| PgError::Unreachable { target: settings.describe(), source })
 }
 
 fn is_socket_directory(host: &str) -> bool {
-    host.starts_with('/') || host.starts_with('@')
+    host.starts_with('/')
 }
 
 /// As in libpq, a Unix socket is never encrypted.
@@ -102,8 +94,27 @@ fn encrypts(settings: &ConnectionSettings) -> bool {
     settings.tls != TlsMode::Disable && !is_socket_directory(&settings.host)
 }
 
-/// Opens a connection, without pinning anything by statements.
+/// Opens a connection, without pinning anything by statements. As in libpq, `connect_timeout` is for all of it, the login
+/// included, and 0 waits for ever.
 pub(super) async fn open(settings: &ConnectionSettings, application: &str) -> Result<Session, PgError> {
+    let opened = log_in(settings, application);
+    let seconds = settings.connect_timeout;
+    if seconds == 0 {
+        return opened.await;
+    }
+    match tokio::time::timeout(Duration::from_secs(seconds), opened).await {
+        Ok(opened) => opened,
+        Err(_) => {
+            let late = std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer within {seconds} s (connect_timeout)"),
+            );
+            Err(PgError::Unreachable { target: settings.describe(), source: late })
+        }
+    }
+}
+
+async fn log_in(settings: &ConnectionSettings, application: &str) -> Result<Session, PgError> {
     let mut config = tokio_postgres::Config::new();
     config.user(&settings.user).dbname(&settings.database).application_name(application);
     config.options(STARTUP_OPTIONS);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use barkeep::base::{Event, Secret};
 use barkeep::ops::verify::Level;
+use barkeep::pg::TlsMode;
 use barkeep::pg::throwaway::{Throwaway, ThrowawayOptions};
 
 use crate::bench_world::{World, assert_same_schema, nothing_half_made, run, value, words};
@@ -340,6 +341,94 @@ async fn a_wrong_password_is_a_login_error_that_shows_no_password() {
     // The control: pg_dump gets the right one too.
     let report = world.dump_with(|request| request.database = with("right")).await.unwrap();
     assert_eq!(report.rows, 1);
+}
+
+/// A certificate authority, and a certificate of its for `localhost`, where the server finds them.
+fn certificates(folder: &Path) {
+    let script = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt &&
+         openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr &&
+         printf 'subjectAltName=DNS:localhost\\nbasicConstraints=CA:FALSE\\n' > ext &&
+         openssl x509 -req -days 2 -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile ext -out server.crt &&
+         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key -out other.crt &&
+         chmod 600 server.key && chown postgres server.key server.crt";
+    let output = Command::new("sh").args(["-ec", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_connections_are_followed_like_plain_ones() {
+    let server = Throwaway::start(&options(&[])).unwrap();
+    let world = World::on(
+        server.settings("postgres"),
+        None,
+        "SET password_encryption = 'scram-sha-256'; CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'right';
+         CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 5000)",
+    )
+    .await;
+    let over = |tls: TlsMode, authority: Option<&str>| {
+        let mut settings = world.role("guarded");
+        settings.host = "localhost".to_owned();
+        settings.password = Some(Secret::new("right".to_owned()));
+        settings.tls = tls;
+        settings.root_cert = authority.map(|name| server.socket_directory().join(name));
+        settings
+    };
+    let dump = async |tls: TlsMode, authority: Option<&str>| {
+        world.dump_with(|request| request.database = over(tls, authority)).await
+    };
+    // A server without TLS: `prefer` goes on in the clear, `require` does not.
+    assert_eq!(dump(TlsMode::Prefer, None).await.unwrap().rows, 5000);
+    let error = dump(TlsMode::Require, None).await.unwrap_err();
+    assert_eq!(error.exit_code(), 20, "{}", words(&error));
+    let folder = server.socket_directory();
+    certificates(folder);
+    std::fs::write(
+        folder.join("data/pg_hba.conf"),
+        "local all all trust\nhostssl all all all scram-sha-256\n",
+    )
+    .unwrap();
+    let files = format!(
+        "ALTER SYSTEM SET ssl_cert_file = '{0}/server.crt'; ALTER SYSTEM SET ssl_key_file = '{0}/server.key'",
+        folder.display()
+    );
+    for statement in files.split("; ").chain(["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"]) {
+        run(&world.source(), statement).await;
+    }
+    for _ in 0..100 {
+        if value(&world.source(), "SHOW ssl").await.as_deref() == Some("on") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let settings = over(TlsMode::Require, None);
+    let encrypted = value(&settings, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await;
+    assert_eq!(encrypted.as_deref(), Some("t"));
+    for (tls, authority) in [
+        (TlsMode::Prefer, None),
+        (TlsMode::Require, None),
+        (TlsMode::VerifyCa, Some("ca.crt")),
+        (TlsMode::VerifyFull, Some("ca.crt")),
+    ] {
+        assert_eq!(dump(tls, authority).await.unwrap().rows, 5000, "{tls:?}");
+    }
+    for tls in [TlsMode::VerifyCa, TlsMode::VerifyFull] {
+        let error = dump(tls, Some("other.crt")).await.unwrap_err();
+        assert_eq!(error.exit_code(), 20, "{tls:?}: {}", words(&error));
+    }
+    assert!(world.compare(over(TlsMode::VerifyFull, Some("ca.crt"))).await.is_equal());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_never_answers_is_given_up() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let world = World::with("").await;
+    let mut settings = world.source();
+    settings.host = "127.0.0.1".to_owned();
+    settings.port = listener.local_addr().unwrap().port();
+    settings.connect_timeout = 1;
+    let error = world.dump_with(|request| request.database = settings).await.unwrap_err();
+    assert_eq!(error.exit_code(), 20, "{}", words(&error));
+    assert!(words(&error).contains("no answer within 1 s"), "{}", words(&error));
 }
 
 #[tokio::test(flavor = "multi_thread")]
