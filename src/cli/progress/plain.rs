@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Display, Totals};
 use crate::base::Event;
-use crate::cli::output::table::{bytes, count, seconds};
+use crate::cli::output::table::{bytes, count, plural, seconds};
 
 /// Often enough to see that it lives, seldom enough for a log.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -42,17 +42,14 @@ impl<W: Write + Send> Display for Lines<W> {
 
 /// `3/12 tables, 1,000,000 rows, 105 MiB, 250,000 rows/s, about 40 s left`.
 pub(super) fn numbers(totals: &Totals, now: Instant) -> String {
-    let planned = match totals.planned_tables {
-        0 => String::new(),
-        planned => format!("/{planned}"),
+    let mut text = match totals.planned_tables {
+        0 => plural(totals.tables_done, "table"),
+        planned => format!("{}/{planned} tables", totals.tables_done),
     };
-    let mut text = format!(
-        "{}{planned} tables, {} rows, {}, {} rows/s",
-        totals.tables_done,
-        count(totals.rows),
-        bytes(totals.bytes),
-        count(totals.rate(now)),
-    );
+    if totals.rows > 0 {
+        let rate = count(totals.rate(now));
+        text.push_str(&format!(", {} rows, {}, {rate} rows/s", count(totals.rows), bytes(totals.bytes)));
+    }
     if let Some(left) = totals.remaining(now) {
         text.push_str(&format!(", about {} left", seconds(left)));
     }
