@@ -119,11 +119,7 @@ impl World {
         &self,
         change: impl FnOnce(&mut DumpRequest),
     ) -> Result<DumpReport, OpsError> {
-        let mut request = DumpRequest::new(self.source());
-        request.path = std::env::var_os("PATH");
-        request.pg_dump.clone_from(&self.pg_dump);
-        change(&mut request);
-        dump(&self.vault, &request, &Services::default()).await
+        self.dump_hooked(|_| (), change).await
     }
 
     /// A dump that tells `hook` what it does, while it does it.
