@@ -20,7 +20,9 @@ SELECT c.oid,
        c.reltuples::float8::int8 AS tuples,
        pg_catalog.pg_relation_filenode(c.oid) AS filenode,
        c.relfilenode <> 0 AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0) AS rewritten,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
+       -- NULL for what was dropped since this statement's snapshot was taken: LOCK will say so.
+       coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                AND pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) AS readable,
        pg_catalog.row_security_active(c.oid) AS secured,
        e.extname,
        CASE WHEN e.extname IS NULL THEN NULL
