@@ -1,7 +1,8 @@
 SELECT n.nspname, c.relname, c.oid,
        on_.nspname AS owner_schema, oc.relname AS owner_name,
        s.seqincrement > 0 AS ascending,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AS readable
+       coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), false) AS readable
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
