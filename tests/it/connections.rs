@@ -68,6 +68,10 @@ async fn a_connection_lost_once_is_retried_under_the_same_snapshot() {
     let (hooked, told) = (world.clone(), lost.clone());
     let cut = once(move || {
         // A row that the snapshot must not see, so that a second snapshot would be found out.
+        let insert = "INSERT INTO large VALUES (0, 'late')";
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(run(&hooked.source(), insert));
+        });
         let ended = terminate(&hooked, "COPY%");
         told.lock().unwrap().push(format!("{ended} ended"));
     });
@@ -86,8 +90,10 @@ async fn a_connection_lost_once_is_retried_under_the_same_snapshot() {
     let told = lost.lock().unwrap().join("; ");
     assert!(told.contains("1 ended") || told.contains("2 ended"), "the control: a lane was cut: {told}");
     assert!(told.contains("connection lost"), "{told}");
-    assert_eq!(report.rows, ROWS);
+    assert_eq!(report.rows, ROWS, "the late row is not in it");
     assert_eq!(world.verify(Level::Decode).await.findings, vec![]);
+    assert!(!world.compare(world.source()).await.is_equal(), "the control: the late row is in the source");
+    run(&world.source(), "DELETE FROM large WHERE id = 0").await;
     assert!(world.compare(world.source()).await.is_equal());
 }
 
