@@ -30,6 +30,9 @@ pub enum Section {
     PostData,
 }
 
+/// The kind of an entry that makes a continuous aggregate, WITH NO DATA: pg_dump knows it as an ordinary view.
+pub const CONTINUOUS_AGGREGATE: &str = "CONTINUOUS AGGREGATE";
+
 /// One object of a schema: a table, an index, a grant, a comment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaEntry {
@@ -73,8 +76,10 @@ pub struct SchemaEntry {
 impl SchemaEntry {
     /// The relation this entry makes, if it makes one (table, foreign table, view, materialised view or sequence).
     pub fn relation(&self) -> Option<TableName> {
-        let relation =
-            matches!(&*self.kind, "TABLE" | "FOREIGN TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE");
+        let relation = matches!(
+            &*self.kind,
+            "TABLE" | "FOREIGN TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" | CONTINUOUS_AGGREGATE
+        );
         relation.then(|| TableName::new(self.schema.clone().unwrap_or_default(), self.name.clone()))
     }
 

@@ -15,6 +15,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), ManifestError> {
             return contradiction(format!("the table {} is listed twice", table.name));
         }
         let mut total = RowsetDigest::default();
+        if table.units.iter().any(|unit| unit.chunk.is_some() != table.kind.is_chunked()) {
+            return contradiction(format!("{}: its units and its kind do not fit", table.name));
+        }
         for unit in &table.units {
             let mut rows = RowsetDigest::default();
             for index in &unit.pieces {
@@ -36,6 +39,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), ManifestError> {
         if table.counted.is_some_and(|counted| counted != total.rows) {
             return contradiction(format!("{}: count(*) differs from the rows read", table.name));
         }
+    }
+    if manifest.body.consistent != manifest.late().next().is_none() {
+        return contradiction("it says whether it is consistent, and its chunks say otherwise".to_owned());
     }
     if let Some(orphan) = used.iter().position(|used| !used) {
         return contradiction(format!("no table uses the piece {}", manifest.head.pieces[orphan].path));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Mapping;
 use crate::base::{BackupId, Digest, RowsetDigest, TableName, Timestamp, VaultId};
+use crate::catalog::timescale::{Chunk, Timescale};
 use crate::catalog::{LargeObjects, Sequence, SourceFacts, TextColumn};
 
 /// A manifest, format 1.
@@ -160,8 +161,8 @@ pub struct Body {
     pub omitted: Vec<Omission>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
-    /// TimescaleDB's catalog as data; absent in this version.
-    pub timescale: Option<serde_json::Value>,
+    /// What makes it a TimescaleDB database; its catalog's raw rows are the object `schema/timescale.json`.
+    pub timescale: Option<Timescale>,
     /// False where some rows were read under a later snapshot than the rest.
     pub consistent: bool,
 }
@@ -205,6 +206,12 @@ pub struct SelectionRecord {
     pub schema_only: bool,
     /// `--data-only`.
     pub data_only: bool,
+    /// `--since`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// `--until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// One table (or leaf partition) with its rows.
@@ -244,6 +251,10 @@ pub struct Table {
 pub enum TableKind {
     /// An ordinary table or leaf partition.
     Table,
+    /// A hypertable; its units are chunks.
+    Hypertable,
+    /// The materialised rows of a continuous aggregate, under the name of its view; its units are chunks.
+    ContinuousAggregate,
     /// An extension's configuration table.
     ExtensionConfiguration,
     /// The bytes of all large objects.
@@ -279,10 +290,37 @@ pub struct TableColumn {
 pub struct Unit {
     /// First page, where it is a page range.
     pub from_page: Option<u32>,
+    /// Where it is a chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<ChunkUnit>,
     /// Rows and sum.
     pub rowset: RowsetDigest,
     /// Its pieces, as indexes into `head.pieces`.
     pub pieces: Vec<usize>,
+}
+
+/// A chunk as a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkUnit {
+    /// The chunk, as the backup's snapshot shows it.
+    #[serde(flatten)]
+    pub chunk: Chunk,
+    /// It changed while it was read, and was read again later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<LateRead>,
+}
+
+/// The rows of a chunk's range as they were some time after the backup's snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateRead {
+    /// Under which snapshot they were read.
+    pub snapshot: Snapshot,
+    /// When it was taken, by the server's clock.
+    pub time: Timestamp,
+    /// The chunk is gone by then; rows of its range, if there are any, lie in others.
+    pub gone: bool,
+    /// What had happened to it, in words.
+    pub why: String,
 }
 
 /// Something that is not in the backup.
@@ -303,10 +341,25 @@ pub struct Warning {
     pub message: String,
 }
 
+impl TableKind {
+    /// Its rows lie in chunks.
+    pub fn is_chunked(self) -> bool {
+        matches!(self, Self::Hypertable | Self::ContinuousAggregate)
+    }
+}
+
 impl Manifest {
     /// The table of this name.
     pub fn table(&self, name: &TableName) -> Option<&Table> {
         self.body.tables.iter().find(|table| table.name == *name)
+    }
+
+    /// Chunks that were read later than the rest, with their tables.
+    pub fn late(&self) -> impl Iterator<Item = (&Table, &ChunkUnit, &LateRead)> {
+        self.body.tables.iter().flat_map(|table| {
+            let chunks = table.units.iter().filter_map(|unit| unit.chunk.as_ref());
+            chunks.filter_map(move |chunk| Some((table, chunk, chunk.late.as_ref()?)))
+        })
     }
 
     /// The pieces of a table, in unit order.

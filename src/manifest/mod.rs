@@ -7,8 +7,10 @@ mod numbers;
 mod seal;
 
 pub use document::{
-    Body, Head, Link, Manifest, Omission, Piece, RowGroup, RowsetAlgorithm, SelectionRecord, Sidecar,
-    Snapshot, StoredObject, Table, TableColumn, TableKind, Tool, Unit, Warning,
+    Body, ChunkUnit, Head, LateRead, Link, Manifest, Omission, Piece, RowGroup, RowsetAlgorithm,
+    SelectionRecord, Sidecar, Snapshot, StoredObject, Table, TableColumn, TableKind, Tool, Unit, Warning,
 };
 pub use mapping::{FIRST_UNSTABLE_OID, Mapping, StructField, canonical_oid};
-pub use seal::{FORMAT, MAX_BYTES, ManifestError, ROWSET_ALG, SealedManifest, canonical, strict_json};
+pub use seal::{
+    FORMAT, MAX_BYTES, ManifestError, ROWSET_ALG, SealedManifest, TIMESCALE, canonical, strict_json,
+};

@@ -13,7 +13,10 @@ use crate::base::Digest;
 pub const FORMAT: &str = "barkeep-manifest/1";
 
 /// Features this version knows. An unknown one in `required` means: hands off.
-const KNOWN_FEATURES: &[&str] = &[];
+const KNOWN_FEATURES: &[&str] = &[TIMESCALE];
+
+/// Tables of this backup lie in chunks: who does not know that would restore hypertables as plain tables, if at all.
+pub const TIMESCALE: &str = "timescale";
 
 /// The rowset digest that this version computes, and the only one it knows.
 pub const ROWSET_ALG: &str = "rs1";

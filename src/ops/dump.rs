@@ -348,5 +348,7 @@ fn selection_record(request: &DumpRequest) -> SelectionRecord {
         exclude_schemas: texts(&request.selection.exclude_schemas),
         schema_only: request.schema_only,
         data_only: request.data_only,
+        since: None,
+        until: None,
     }
 }

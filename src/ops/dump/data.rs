@@ -280,7 +280,7 @@ impl Run<'_> {
                 data.pieces.extend(stored.pieces);
                 let from_page = plan.pages.map(|(from, _)| from);
                 let pieces = (first..data.pieces.len()).collect();
-                table.units.push(Unit { from_page, rowset: stored.rowset, pieces });
+                table.units.push(Unit { from_page, chunk: None, rowset: stored.rowset, pieces });
                 table.rowset += stored.rowset;
             }
             if table.units.len() > 1 {

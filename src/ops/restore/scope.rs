@@ -143,7 +143,9 @@ pub(super) fn choose(
     let whole =
         !wishes.any_include() && request.exclude_tables.is_empty() && request.exclude_schemas.is_empty();
     let wanted = |table: &Table| match table.kind {
-        TableKind::Table => wishes.wants(&table.name),
+        TableKind::Table | TableKind::Hypertable | TableKind::ContinuousAggregate => {
+            wishes.wants(&table.name)
+        }
         TableKind::ExtensionConfiguration | TableKind::LargeObjects => whole && request.mode == Mode::Fail,
     };
     let tables = manifest.body.tables.iter().enumerate().filter(|(_, table)| wanted(table));
