@@ -1,5 +1,7 @@
 //! `dump`: which database, which tables, and what the backup is called. The selection is shared with `restore`.
 
+use crate::plan::chunks::Bound;
+
 /// Which tables.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Selection")]
@@ -19,6 +21,12 @@ pub struct SelectionArgs {
     /// Take only the rows of TABLE for which SQL holds
     #[arg(long = "where", value_name = "TABLE=SQL")]
     pub conditions: Vec<String>,
+    /// Of hypertables and continuous aggregates, take the rows from this position on: 2026-11-20, a time, or a number
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Bound>,
+    /// Of hypertables and continuous aggregates, take the rows before this position
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Bound>,
     /// Take no rows
     #[arg(long, conflicts_with = "data_only")]
     pub schema_only: bool,
@@ -48,6 +56,12 @@ pub struct DumpArgs {
     /// Wait at most this long for the lock of a table; 0 waits for ever
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub lock_timeout: u64,
+    /// Leave out chunks of hypertables that lie in tiered storage
+    #[arg(long)]
+    pub skip_tiered: bool,
+    /// Do not hold TimescaleDB's jobs while chunks are read; what they change is read again, later than the rest
+    #[arg(long)]
+    pub no_pause_jobs: bool,
     /// Any warning ends the run before the commit
     #[arg(long)]
     pub strict: bool,
