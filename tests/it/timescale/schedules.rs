@@ -285,6 +285,8 @@ struct Tally {
     late: usize,
     refused: usize,
     changes: BTreeMap<String, usize>,
+    /// Those of the schedule that runs.
+    last: Vec<String>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -304,6 +306,7 @@ async fn random_changes_of_chunks_never_make_a_backup_lie() {
     for schedule in 0..SCHEDULES {
         let seed: u64 = random.random();
         fill(&bench).await;
+        tally.lock().unwrap().last.clear();
         one(&timescale, &bench, seed, &tally, &format!("schedule {schedule}, seed {seed}")).await;
     }
     let tally = tally.lock().unwrap();
@@ -381,6 +384,8 @@ async fn one(
         .await;
     stop.store(true, Ordering::Relaxed);
     side.await.unwrap();
+    let changes = std::mem::take(&mut tally.lock().unwrap().last);
+    history_is_right(bench, note, &changes).await;
     match result {
         Err(error) => {
             assert!(matches!(error.exit_code(), 21 | 75), "{note}: {}", words(&error));
@@ -404,7 +409,16 @@ async fn one(
     }
 }
 
+/// The history itself against the table, now that nobody changes it.
+async fn history_is_right(bench: &Workbench, note: &str, changes: &[String]) {
+    let sql = "SELECT (SELECT count(*) FROM moves), (SELECT coalesce(sum(sign), 0) FROM history)";
+    let row = bench.rows("the history", sql).await.unwrap().remove(0);
+    assert_eq!(row[0], row[1], "{note}: rows, and rows by the history; {changes:?}");
+}
+
 fn note_change(tally: &Mutex<Tally>, (change, done): (Change, bool)) {
     let key = format!("{change:?}{}", if done { "" } else { " refused" });
-    *tally.lock().unwrap().changes.entry(key).or_default() += 1;
+    let mut tally = tally.lock().unwrap();
+    tally.last.push(key.clone());
+    *tally.changes.entry(key).or_default() += 1;
 }
