@@ -297,7 +297,7 @@ async fn random_changes_of_chunks_never_make_a_backup_lie() {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(rand::random);
-    println!("again with BARKEEP_TEST_SEED={seed}");
+    eprintln!("again with BARKEEP_TEST_SEED={seed}");
     let timescale = Arc::new(Timescale::with(SCHEMA).await);
     if timescale.full {
         timescale.run(FULL).await;
@@ -312,7 +312,7 @@ async fn random_changes_of_chunks_never_make_a_backup_lie() {
         one(&timescale, &bench, seed, &tally, &format!("schedule {schedule}, seed {seed}")).await;
     }
     let tally = tally.lock().unwrap();
-    println!(
+    eprintln!(
         "{} consistent, {} with late chunks, {} refused; {:?}",
         tally.consistent, tally.late, tally.refused, tally.changes
     );
@@ -391,7 +391,7 @@ async fn one(
     match result {
         Err(error) => {
             assert!(matches!(error.exit_code(), 21 | 75), "{note}: {}", words(&error));
-            println!("{note}: {}", words(&error));
+            eprintln!("{note}: {}", words(&error));
             tally.lock().unwrap().refused += 1;
         }
         Ok(report) => {
