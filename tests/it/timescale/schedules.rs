@@ -16,6 +16,8 @@ use barkeep::base::{Event, TableName};
 use barkeep::catalog::Pattern;
 use barkeep::catalog::timescale::Range;
 use barkeep::manifest::{Manifest, Snapshot, Table, Unit};
+use barkeep::ops::OpsError;
+use barkeep::ops::dump::DumpReport;
 use barkeep::pg::ConnectionSettings;
 use barkeep::pg::workbench::Workbench;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -388,27 +390,39 @@ async fn one(
     side.await.unwrap();
     let changes = std::mem::take(&mut tally.lock().unwrap().last);
     history_is_right(bench, note, &changes).await;
-    match result {
+    judge(timescale, bench, result, tally, note).await;
+}
+
+/// What became of one schedule's dump.
+async fn judge(
+    timescale: &Timescale,
+    bench: &Workbench,
+    result: Result<DumpReport, OpsError>,
+    tally: &Mutex<Tally>,
+    note: &str,
+) {
+    let report = match result {
+        Ok(report) => report,
         Err(error) => {
             assert!(matches!(error.exit_code(), 21 | 75), "{note}: {}", words(&error));
             eprintln!("{note}: {}", words(&error));
             tally.lock().unwrap().refused += 1;
+            return;
         }
-        Ok(report) => {
-            let manifest = timescale.manifest();
-            check(&timescale.world, bench, &manifest, note).await;
-            assert_eq!(report.warnings.is_empty(), manifest.body.consistent, "{note}");
-            let mut tally = tally.lock().unwrap();
-            if manifest.body.consistent {
-                tally.consistent += 1
-            } else {
-                tally.late += 1
-            }
-            // Reading hundreds of manifests at each dump would be all that is measured here.
-            std::fs::remove_dir_all(timescale.world.vault.root().join("backups")).unwrap();
-            std::fs::create_dir(timescale.world.vault.root().join("backups")).unwrap();
-        }
+    };
+    let manifest = timescale.manifest();
+    check(&timescale.world, bench, &manifest, note).await;
+    assert_eq!(report.warnings.is_empty(), manifest.body.consistent, "{note}");
+    let mut tally = tally.lock().unwrap();
+    if manifest.body.consistent {
+        tally.consistent += 1;
+    } else {
+        tally.late += 1;
     }
+    // Reading hundreds of manifests at each dump would be all that is measured here.
+    let backups = timescale.world.vault.root().join("backups");
+    std::fs::remove_dir_all(&backups).unwrap();
+    std::fs::create_dir(backups).unwrap();
 }
 
 /// The history itself against the table, now that nobody changes it.
