@@ -3,6 +3,7 @@
 //! It changes nothing but one probe file in the vault, which it removes again.
 
 mod questions;
+mod timescale;
 
 use std::path::Path;
 
@@ -161,6 +162,7 @@ async fn server(
     let relations = questions::relations(bench).await?;
     privileges(report, &relations);
     locks(report, &server, &relations);
+    timescale::timescale(report, bench, request).await?;
     clocks(report, &server, now);
     pg_dump(report, &request.tools, server.version_num / 10_000).await;
     Ok(())

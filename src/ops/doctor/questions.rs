@@ -70,7 +70,8 @@ pub(super) async fn relations(bench: &Workbench) -> Result<Relations, PgError> {
     let mut relations = Relations::default();
     for row in bench.rows("asking for the tables", RELATIONS).await? {
         let name = crate::base::TableName::new(text(&row, 0), text(&row, 1)).to_string();
-        relations.count += 1;
+        // Chunks have to be readable too, but are locked one at a time.
+        relations.count += usize::from(text(&row, 0) != "_timescaledb_internal");
         if text(&row, 2) != "t" {
             relations.unreadable.push(name.clone());
         }

@@ -11,6 +11,7 @@ use crate::base::quote_ident;
 use crate::pg::connect::{Session, open_pinned};
 use crate::pg::settings::ConnectionSettings;
 use crate::pg::survey::rows;
+use crate::pg::workbench::Workbench;
 
 /// How far the next start is pushed.
 const AHEAD: &str = "'20 minutes'::pg_catalog.interval";
@@ -74,6 +75,13 @@ pub async fn pause(
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Jobs that touch chunks and that this role could not hold.
+pub async fn unheld_jobs(bench: &Workbench) -> Result<Vec<String>, PgError> {
+    let found = bench.rows("looking at TimescaleDB's jobs", JOBS).await?;
+    let others = found.into_iter().filter(|row| row.get(3).and_then(Option::as_deref) == Some("f"));
+    Ok(others.filter_map(|row| row.into_iter().nth(1).flatten()).collect())
 }
 
 impl PausedJobs {

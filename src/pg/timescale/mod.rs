@@ -19,7 +19,7 @@ use parse::{About, Parts};
 use statements::{CHUNKS_NAME_TABLES, EXISTS, PARTS, Part, SETTINGS_NAME_COMPANIONS, SLICES_NAME_CHUNKS};
 
 pub use chunk::{ChunkLane, ChunkRead, LateRange, Marked, changed_while_read};
-pub use jobs::{PausedJobs, pause};
+pub use jobs::{PausedJobs, pause, unheld_jobs};
 pub use parse::Unreadable;
 
 /// The extension's name.
