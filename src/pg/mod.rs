@@ -5,6 +5,7 @@ pub mod client_tools;
 mod connect;
 mod error;
 mod gate;
+mod offer;
 pub mod restore_lock;
 mod settings;
 mod source;
@@ -18,6 +19,7 @@ pub mod workbench;
 
 pub use connect::{STARTUP_OPTIONS, Session};
 pub use error::PgError;
+pub use offer::{NoOffer, Offer};
 pub use settings::{ConnectionSettings, ProcessSurroundings, SettingsError, Surroundings, TlsMode};
 pub use source::{CopyOut, Lane, LockOutcome, Locked, Probe, Source, Waiter};
 pub use target::{EnabledTrigger, ForeignKey, OWN_SCHEMA, Target, TargetColumn, TargetFacts, TargetTable};

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use super::chunks;
 use super::copy::copy_in;
 use crate::base::{TableName, quote_ident};
-use crate::manifest::{Manifest, Mapping, Table, TableColumn, TableKind};
+use crate::catalog::timescale::{Dimension, Range};
+use crate::manifest::{Manifest, Mapping, Table, TableColumn, TableKind, Unit};
 
 /// What to do with rows where there are some already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
@@ -63,6 +65,8 @@ pub struct TableWay {
     pub types: BTreeMap<String, String>,
     /// Rows wanted.
     pub condition: Option<String>,
+    /// Of a chunked table, the range of time wanted.
+    pub slice: Option<(Dimension, Range)>,
     /// What to do with rows that are there.
     pub mode: Mode,
     /// Key columns of the target, for [`Mode::OnlyMissing`].
@@ -77,26 +81,56 @@ const STAGE: &str = "\"pg_temp\".\"barkeep_stage\"";
 /// The jobs of one table.
 pub fn jobs(manifest: &Manifest, index: usize, way: &TableWay) -> Vec<LoadJob> {
     let Some(table) = manifest.body.tables.get(index) else { return Vec::new() };
-    let numbers: Vec<usize> = table.units.iter().flat_map(|unit| unit.pieces.iter().copied()).collect();
     let whole = way.at_once || way.mode == Mode::Replace || table.kind == TableKind::ExtensionConfiguration;
-    let base = job(table, way);
-    let copy = match &base.staged {
-        true => copy_in(&TableName::new("pg_temp", "barkeep_stage"), &table.columns),
-        false => copy_in(&way.into, &table.columns),
+    let with = |key: String, pieces: &[usize], cut: bool| {
+        let base = job(table, way, cut);
+        let copy = match &base.staged {
+            true => copy_in(&TableName::new("pg_temp", "barkeep_stage"), &table.columns),
+            false => copy_in(&way.into, &table.columns),
+        };
+        let load = |piece: &usize| PieceLoad { table: index, piece: *piece, copy: copy.clone() };
+        LoadJob {
+            key,
+            bytes: pieces.iter().filter_map(|piece| manifest.head.pieces.get(*piece)).map(|p| p.bytes).sum(),
+            pieces: pieces.iter().map(load).collect(),
+            ..base.job
+        }
     };
-    let with = |key: String, pieces: &[usize]| LoadJob {
-        key,
-        bytes: pieces.iter().filter_map(|piece| manifest.head.pieces.get(*piece)).map(|p| p.bytes).sum(),
-        pieces: pieces
-            .iter()
-            .map(|piece| PieceLoad { table: index, piece: *piece, copy: copy.clone() })
-            .collect(),
-        ..base.job.clone()
-    };
+    let units: Vec<(&Unit, bool)> =
+        table.units.iter().filter_map(|unit| cut(unit, way).map(|cut| (unit, cut))).collect();
     if whole {
-        return vec![with(format!("table:{}", table.name.sql()), &numbers)];
+        let numbers: Vec<usize> = units.iter().flat_map(|(unit, _)| unit.pieces.iter().copied()).collect();
+        let cut = units.iter().any(|(_, cut)| *cut);
+        return vec![with(format!("table:{}", table.name.sql()), &numbers, cut)];
     }
-    numbers.iter().map(|piece| with(format!("piece:{piece}"), &[*piece])).collect()
+    let pieces = units.iter().flat_map(|(unit, cut)| unit.pieces.iter().map(|piece| (*piece, *cut)));
+    pieces.map(|(piece, cut)| with(format!("piece:{piece}"), &[piece], cut)).collect()
+}
+
+/// Whether a unit has rows on both sides of the slice's bounds, as far as its range tells; `None` where all of them are
+/// outside.
+fn cut(unit: &Unit, way: &TableWay) -> Option<bool> {
+    let Some((dimension, wanted)) = &way.slice else { return Some(false) };
+    match unit.chunk.as_ref().and_then(|chunk| chunk.chunk.ranges.get(&dimension.column)) {
+        Some(range) if !wanted.overlaps(*range) => None,
+        Some(range) => Some(!wanted.contains(*range)),
+        None => Some(true),
+    }
+}
+
+impl TableWay {
+    /// The condition under which rows are wanted, with the slice's bounds in it where they cut.
+    fn wanted(&self, cut: bool) -> Option<String> {
+        let slice = self.slice.iter().filter(|_| cut);
+        let bounds = slice.flat_map(|(dimension, range)| chunks::conditions(dimension, *range));
+        let all: Vec<String> =
+            self.condition.iter().cloned().chain(bounds).map(|one| format!("({one})")).collect();
+        match (all.as_slice(), &self.condition) {
+            ([], _) => None,
+            ([_], Some(condition)) => Some(condition.clone()),
+            _ => Some(all.join(" AND ")),
+        }
+    }
 }
 
 /// Several jobs as one transaction: what leaves of one hash-partitioned table need when its rows are replaced.
@@ -115,7 +149,8 @@ struct Base {
     staged: bool,
 }
 
-fn job(table: &Table, way: &TableWay) -> Base {
+fn job(table: &Table, way: &TableWay, cut: bool) -> Base {
+    let condition = way.wanted(cut);
     let mut job = LoadJob {
         key: String::new(),
         table: table.name.clone(),
@@ -134,8 +169,9 @@ fn job(table: &Table, way: &TableWay) -> Base {
     // Harmless where nothing can be deferred, and lets rows that refer to each other arrive in any order where it can.
     job.open.push("SET CONSTRAINTS ALL DEFERRED".to_owned());
     let delete = match (way.mode, table.kind) {
-        (Mode::Replace, TableKind::Table) => {
-            Some(way.condition.as_deref().map(|condition| format!(" WHERE ({condition})")))
+        // The whole slice is emptied, not only the part of it that the backup has chunks for.
+        (Mode::Replace, TableKind::Table | TableKind::Hypertable | TableKind::ContinuousAggregate) => {
+            Some(way.wanted(true).map(|condition| format!(" WHERE ({condition})")))
         }
         // CREATE EXTENSION may have put its own rows there.
         (_, TableKind::ExtensionConfiguration) => {
@@ -147,10 +183,10 @@ fn job(table: &Table, way: &TableWay) -> Base {
         job.open.push(format!("DELETE FROM {}{}", way.into.sql(), condition.unwrap_or_default()));
     }
     let missing = way.mode == Mode::OnlyMissing && !way.key.is_empty();
-    let staged = job.casts || way.condition.is_some() || missing || way.at_once;
+    let staged = job.casts || condition.is_some() || missing || way.at_once;
     if staged && !kept.is_empty() {
         job.open.push(stage(&kept, &way.into));
-        job.close.push(unstage(&kept, way));
+        job.close.push(unstage(&kept, way, condition.as_deref()));
     }
     Base { staged: staged && !kept.is_empty(), job }
 }
@@ -194,7 +230,7 @@ fn from_text(column: &str, type_sql: &str) -> String {
     format!("{column}::{type_sql}")
 }
 
-fn unstage(columns: &[&TableColumn], way: &TableWay) -> String {
+fn unstage(columns: &[&TableColumn], way: &TableWay, condition: Option<&str>) -> String {
     let names: Vec<String> = columns.iter().map(|column| quote_ident(&column.name)).collect();
     let values: Vec<String> = columns
         .iter()
@@ -218,7 +254,7 @@ fn unstage(columns: &[&TableColumn], way: &TableWay) -> String {
         names.join(", "),
         values.join(", "),
         quote_ident(&way.into.name),
-        way.condition.as_deref().map(|condition| format!(" WHERE ({condition})")).unwrap_or_default(),
+        condition.map(|condition| format!(" WHERE ({condition})")).unwrap_or_default(),
     )
 }
 

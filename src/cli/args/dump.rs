@@ -1,5 +1,7 @@
 //! `dump`: which database, which tables, and what the backup is called. The selection is shared with `restore`.
 
+use crate::plan::chunks::Bound;
+
 /// Which tables.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Selection")]
@@ -19,6 +21,12 @@ pub struct SelectionArgs {
     /// Take only the rows of TABLE for which SQL holds
     #[arg(long = "where", value_name = "TABLE=SQL")]
     pub conditions: Vec<String>,
+    /// Of hypertables and continuous aggregates, take only rows from this time (or number) on
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Bound>,
+    /// Of hypertables and continuous aggregates, take only rows before this time (or number)
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Bound>,
     /// Take no rows
     #[arg(long, conflicts_with = "data_only")]
     pub schema_only: bool,

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
-use super::{Mode, RestoreRequest, RolesMode};
+use super::{Mode, RestoreRequest, RolesMode, TimescaleMode};
 use crate::base::TableName;
 use crate::manifest::{Manifest, SealedManifest, TableKind};
 use crate::ops::OpsError;
-use crate::pg::{ForeignKey, PgError, Target, TargetFacts, TargetTable};
+use crate::pg::{ForeignKey, NoOffer, Offer, PgError, Target, TargetFacts, TargetTable};
 use crate::pipeline::journal::RestoreJournal;
 
 /// What the target has, and its server offers.
@@ -26,6 +26,8 @@ pub(super) struct Ground {
     pub(super) tables: BTreeMap<TableName, TargetTable>,
     pub(super) foreign_keys: Vec<ForeignKey>,
     pub(super) large_objects: bool,
+    /// What it offers of TimescaleDB; absent where nobody needs to know.
+    pub(super) timescale: Option<Result<Offer, NoOffer>>,
 }
 
 impl Ground {
@@ -42,6 +44,7 @@ impl Ground {
             tables: target.tables().await?,
             foreign_keys: target.foreign_keys().await?,
             large_objects: target.has_large_objects().await?,
+            timescale: None,
         })
     }
 
@@ -69,7 +72,10 @@ pub(super) async fn ground(
     if request.create {
         let maintenance = maintenance(request).await?;
         if !maintenance.databases().await?.contains(wanted) {
-            let ground = Ground::survey(&maintenance).await?.fresh();
+            let mut ground = Ground::survey(&maintenance).await?.fresh();
+            if needs_offer(request, &sealed.manifest) {
+                ground.timescale = Some(maintenance.timescale_of_new(!request.dry_run).await?);
+            }
             return Ok((ground, maintenance));
         }
     }
@@ -85,9 +91,16 @@ pub(super) async fn ground(
         return Err(OpsError::Usage(format!("the database {wanted} exists already; leave out --create")));
     }
     let mut ground = Ground::survey(&target).await?;
+    if needs_offer(request, &sealed.manifest) {
+        ground.timescale = Some(target.timescale().await?);
+    }
     ground.resumed = journal.is_some();
     ground.chosen = journal.and_then(|journal| journal.chosen());
     Ok((ground, target))
+}
+
+fn needs_offer(request: &RestoreRequest<'_>, manifest: &Manifest) -> bool {
+    manifest.body.timescale.is_some() && request.timescale != TimescaleMode::Plain
 }
 
 async fn maintenance(request: &RestoreRequest<'_>) -> Result<Target, PgError> {
@@ -161,6 +174,7 @@ pub(super) fn check(
             missing.join(", ")
         ));
     }
+    problems.extend(scope.replay.problems.iter().cloned());
     if !request.schema_only && !ground.resumed {
         existing_tables(request, &sealed.manifest, scope, ground, &mut problems);
     }
@@ -211,7 +225,9 @@ fn existing_tables(
     problems: &mut Vec<String>,
 ) {
     for table in scope.tables.iter().filter_map(|index| manifest.body.tables.get(*index)) {
-        if table.kind != TableKind::Table {
+        let extension_or_object =
+            matches!(table.kind, TableKind::ExtensionConfiguration | TableKind::LargeObjects);
+        if extension_or_object || scope.replay.loads_later(table) {
             continue;
         }
         let name = scope.relation(table.load_through.as_ref().unwrap_or(&table.name));

@@ -82,7 +82,7 @@ impl Restore<'_> {
         }
     }
 
-    fn loading(&self, may_defer: bool) -> Loading<'_> {
+    pub(super) fn loading(&self, may_defer: bool) -> Loading<'_> {
         Loading {
             vault: self.request.vault,
             manifest: &self.sealed.manifest,
@@ -93,7 +93,12 @@ impl Restore<'_> {
         }
     }
 
-    fn tell(&self, done: Vec<(LoadJob, Outcome)>, deferred: &mut Vec<LoadJob>, report: &mut RestoreReport) {
+    pub(super) fn tell(
+        &self,
+        done: Vec<(LoadJob, Outcome)>,
+        deferred: &mut Vec<LoadJob>,
+        report: &mut RestoreReport,
+    ) {
         for (job, outcome) in done {
             let pieces =
                 job.pieces.iter().filter_map(|load| self.sealed.manifest.head.pieces.get(load.piece));
@@ -131,6 +136,7 @@ impl Restore<'_> {
             .tables
             .iter()
             .filter_map(|index| Some((*index, self.sealed.manifest.body.tables.get(*index)?)))
+            .filter(|(_, table)| !self.scope.replay.loads_later(table))
             .map(|(index, table)| (index, table, self.into(table)))
             .collect();
         let names: BTreeSet<&TableName> = tables.iter().map(|(_, _, into)| into).collect();
@@ -163,8 +169,10 @@ impl Restore<'_> {
     /// Where the rows of a table go.
     fn into(&self, table: &Table) -> TableName {
         match table.kind {
-            TableKind::Table => self.scope.relation(table.load_through.as_ref().unwrap_or(&table.name)),
-            _ => table.name.clone(),
+            TableKind::Table | TableKind::Hypertable | TableKind::ContinuousAggregate => {
+                self.scope.relation(table.load_through.as_ref().unwrap_or(&table.name))
+            }
+            TableKind::ExtensionConfiguration | TableKind::LargeObjects => table.name.clone(),
         }
     }
 
@@ -183,6 +191,7 @@ impl Restore<'_> {
             into: into.clone(),
             types: columns.iter().map(|column| (column.name.clone(), column.type_sql.clone())).collect(),
             condition: condition.map(|(_, sql)| sql.clone()),
+            slice: self.slice_of(table),
             mode: self.request.mode,
             key: there.get(into).map(|there| there.primary_key.clone()).unwrap_or_default(),
             at_once: keys.iter().any(|key| key.table == *into && key.references == *into),

@@ -1,0 +1,173 @@
+//! Continuous aggregates: made without data, then filled with the rows they had. Those rows can be the only copy, where
+//! the rows they were computed from are gone; so they are never refreshed here.
+
+use std::collections::BTreeSet;
+
+use super::steps::Step;
+use crate::base::{Event, TableName, quote_literal};
+use crate::catalog::ddl::SchemaEntry;
+use crate::catalog::timescale::Aggregate;
+use crate::ops::OpsError;
+use crate::ops::restore::{Mode, Restore, RestoreReport};
+use crate::pg::PgError;
+use crate::pipeline::schema::{Run, prepare};
+use crate::plan::load::{TableWay, jobs};
+use crate::plan::timescale::calls::{self, Functions};
+
+impl Restore<'_> {
+    /// Makes the aggregates, those that others are built on first.
+    pub(in crate::ops::restore) async fn aggregates(
+        &self,
+        run: Run<'_>,
+        entries: &[SchemaEntry],
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
+        let replay = &self.scope.replay;
+        let (Some(functions), false) = (&replay.functions, replay.aggregates.is_empty()) else {
+            return Ok(());
+        };
+        self.services.events.emit(Event::Phase("aggregates"));
+        let client = self.target.lane().await?;
+        prepare(&client, run.dump).await?;
+        for aggregate in &replay.aggregates {
+            let view = self.scope.relation(&aggregate.view);
+            let Some(entry) = entries.iter().find(|entry| entry.relation().as_ref() == Some(&view)) else {
+                continue;
+            };
+            run.pre_data(&client, &[entry]).await?;
+            let there = self.target.materialisations().await?;
+            let rows = there.get(&view).ok_or_else(|| {
+                OpsError::Restore(format!("{view} was made, and is no continuous aggregate"))
+            })?;
+            self.aggregate(functions, aggregate, &view, rows, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn aggregate(
+        &self,
+        functions: &Functions,
+        aggregate: &Aggregate,
+        view: &TableName,
+        rows: &TableName,
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
+        let hypertable = &aggregate.hypertable;
+        let step = |what: &str, sql: Vec<String>| Step {
+            key: format!("aggregate:{what}:{}", aggregate.view.sql()),
+            label: format!("{what} of {view}"),
+            sql,
+        };
+        let interval = calls::chunk_interval(functions, rows, hypertable);
+        self.steps(vec![step("interval", interval.into_iter().collect())], 1).await?;
+        self.steps(self.chunk_steps(hypertable, &aggregate.view, rows), 1).await?;
+        self.aggregate_rows(aggregate, rows, report).await?;
+        let lowest = self.lowest(aggregate);
+        let time = hypertable.time();
+        let exact = aggregate.watermark.zip(lowest).zip(time);
+        if let Some(((_, lowest), time)) = exact {
+            let sql = calls::watermark(functions, rows, view, time, lowest).unwrap_or_default();
+            self.steps(vec![step("watermark", sql)], 1).await?;
+        }
+        let indexes = self.index_statements(aggregate, rows).await?;
+        self.steps(vec![step("indexes", indexes)], 1).await?;
+        if let Some(compression) = &hypertable.compression {
+            let options = calls::compression(functions, compression);
+            let sql = vec![format!("ALTER MATERIALIZED VIEW {} SET ({options})", view.sql())];
+            self.steps(vec![step("compression settings", sql)], 1).await?;
+            let chunks = self.compress_steps(functions, hypertable, &aggregate.view, rows);
+            self.steps(chunks, self.request.jobs).await?;
+        }
+        if !aggregate.materialized_only {
+            let sql =
+                format!("ALTER MATERIALIZED VIEW {} SET (timescaledb.materialized_only = false)", view.sql());
+            self.steps(vec![step("options", vec![sql])], 1).await?;
+        }
+        if !self.request.schema_only && lowest.is_some() && self.request.slice.is_everything() {
+            report.warnings.extend(self.watermark_differs(aggregate, view).await?);
+        }
+        Ok(())
+    }
+
+    /// Where the first of its chunks begins; none where no rows of it are restored.
+    fn lowest(&self, aggregate: &Aggregate) -> Option<i64> {
+        let time = aggregate.hypertable.time()?;
+        let chunks = match self.request.schema_only {
+            true => Vec::new(),
+            false => self.wanted_chunks(&aggregate.hypertable, &aggregate.view),
+        };
+        chunks.iter().filter_map(|chunk| chunk.ranges.get(&time.column)).map(|range| range.from).min()
+    }
+
+    async fn aggregate_rows(
+        &self,
+        aggregate: &Aggregate,
+        rows: &TableName,
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
+        let tables = &self.sealed.manifest.body.tables;
+        let named = |index: &&usize| tables.get(**index).is_some_and(|table| table.name == aggregate.view);
+        let Some((index, table)) =
+            self.scope.tables.iter().find(named).and_then(|index| Some((*index, tables.get(*index)?)))
+        else {
+            return Ok(());
+        };
+        let pattern = |(pattern, _): &&(crate::catalog::Pattern, String)| pattern.matches(&table.name);
+        let way = TableWay {
+            into: rows.clone(),
+            types: std::collections::BTreeMap::new(),
+            condition: self.request.where_.iter().find(pattern).map(|(_, sql)| sql.clone()),
+            slice: self.slice_of(table),
+            mode: Mode::Fail,
+            key: Vec::new(),
+            at_once: false,
+        };
+        let loads = jobs(&self.sealed.manifest, index, &way);
+        let done = self.loading(false).run(loads, self.request.jobs).await?;
+        self.tell(done, &mut Vec::new(), report);
+        Ok(())
+    }
+
+    /// The source's indexes that the target has not made by itself.
+    async fn index_statements(
+        &self,
+        aggregate: &Aggregate,
+        rows: &TableName,
+    ) -> Result<Vec<String>, OpsError> {
+        let sql = format!(
+            "SELECT pg_catalog.pg_get_indexdef(indexrelid) FROM pg_catalog.pg_index WHERE indrelid = {}",
+            calls::regclass(rows)
+        );
+        let there = self.target.client().query(&sql, &[]).await;
+        let there = there.map_err(|error| PgError::query("listing an aggregate's indexes", error))?;
+        let tail = |definition: &str| calls::index(definition, rows);
+        let there: BTreeSet<String> =
+            there.iter().filter_map(|row| tail(row.get(0))).map(|(tail, _)| tail).collect();
+        let wanted = aggregate.indexes.iter().filter_map(|definition| tail(definition));
+        Ok(wanted.filter(|(tail, _)| !there.contains(tail)).map(|(_, sql)| sql).collect())
+    }
+
+    /// Says so where rows behind the source's watermark would not be shown, or others be.
+    async fn watermark_differs(
+        &self,
+        aggregate: &Aggregate,
+        view: &TableName,
+    ) -> Result<Option<String>, OpsError> {
+        let sql = format!(
+            "SELECT w.watermark FROM _timescaledb_catalog.continuous_aggs_watermark w \
+             JOIN _timescaledb_catalog.continuous_agg a ON a.mat_hypertable_id = w.mat_hypertable_id \
+             WHERE a.user_view_schema = {} AND a.user_view_name = {}",
+            quote_literal(&view.schema),
+            quote_literal(&view.name)
+        );
+        let found = self.target.client().query_opt(&sql, &[]).await;
+        let found = found.map_err(|error| PgError::query("reading an aggregate's watermark", error))?;
+        let found: Option<i64> = found.map(|row| row.get(0));
+        Ok((found != aggregate.watermark).then(|| {
+            format!(
+                "{view}: it is materialised up to {found:?}, in the source it was {:?}; a refresh makes it so",
+                aggregate.watermark
+            )
+        }))
+    }
+}
