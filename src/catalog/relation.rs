@@ -62,12 +62,21 @@ pub struct Relation {
     pub primary_key: Vec<String>,
     /// A materialised view that has been populated.
     pub populated: bool,
+    /// Its number, where it is a hypertable: its rows lie in chunks.
+    pub hypertable: Option<i32>,
+    /// The table that holds the rows, where the relation goes by another name: a continuous aggregate goes by its view's.
+    pub stored_in: Option<TableName>,
 }
 
 impl Relation {
     /// Whether rows are read from it: ordinary tables and leaf partitions.
     pub fn holds_rows(&self) -> bool {
         self.kind == RelationKind::Table
+    }
+
+    /// The table to lock and to read from.
+    pub fn storage(&self) -> &TableName {
+        self.stored_in.as_ref().unwrap_or(&self.name)
     }
 }
 

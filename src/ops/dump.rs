@@ -3,8 +3,10 @@
 //! The order is the algorithm: survey → choose → privileges → lock, snapshot, check → plan → data by lanes (pg_dump
 //! beside them) → counts, sequences → check again → manifest → commit. Until the last step nothing looks like a backup.
 
+mod chunks;
 mod data;
 mod finish;
+mod timescale;
 mod waiters;
 
 use std::sync::Arc;
@@ -17,7 +19,9 @@ use crate::base::{BackupId, Digest, Event, TableName};
 use crate::catalog::{Pattern, Relation, SourceFacts};
 use crate::manifest::{SealedManifest, SelectionRecord, Warning};
 use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
-use crate::pg::{ConnectionSettings, LockOutcome, Locked, STARTUP_OPTIONS, Source};
+use crate::pg::timescale::Surveyed;
+use crate::pg::{ConnectionSettings, LockOutcome, Locked, STARTUP_OPTIONS, Source, Survey};
+use crate::plan::chunks::TimeSlice;
 use crate::plan::dump::{Chosen, choose_relations, unreadable};
 use crate::plan::selection::TableSelection;
 use crate::store::{Staging, Vault};
@@ -52,6 +56,12 @@ pub struct DumpRequest {
     pub jobs: usize,
     /// How long to wait for one lock, as `lock_timeout` takes it.
     pub lock_timeout: Duration,
+    /// Rows of hypertables from one position on, or before one.
+    pub slice: TimeSlice,
+    /// Leave out chunks in tiered storage.
+    pub skip_tiered: bool,
+    /// Keep TimescaleDB's jobs from changing chunks meanwhile, as far as this role may.
+    pub pause_jobs: bool,
     /// Sessions that wait for one of the dump's locks for longer than this are named.
     pub name_waiters_after: Duration,
     /// `tools.pg_dump` of the configuration.
@@ -76,6 +86,9 @@ impl DumpRequest {
             strict: false,
             jobs: 2,
             lock_timeout: Duration::from_secs(30),
+            slice: TimeSlice::default(),
+            skip_tiered: false,
+            pause_jobs: true,
             name_waiters_after: Duration::from_secs(30),
             pg_dump: None,
             path: None,
@@ -140,6 +153,7 @@ struct Run<'a> {
     facts: SourceFacts,
     /// Everything in the database, under the snapshot.
     relations: Vec<Relation>,
+    timescale: Option<Surveyed>,
     chosen: Chosen,
     warnings: Vec<Warning>,
 }
@@ -159,25 +173,35 @@ pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> 
         return Err(OpsError::Usage(text));
     }
     let tool = find_pg_dump(request, major).await?;
-    let relations = source.relations(&[]).await?;
-    let chosen = choose_relations(&relations, &request.selection, facts.in_recovery);
-    strictly_matched(request, &relations)?;
+    let survey = source.survey(&[]).await?;
+    let chosen = choose_relations(&survey.relations, &request.selection, facts.in_recovery);
+    strictly_matched(request, &survey.relations)?;
     permitted(&facts, &chosen)?;
+    timescale::permitted(request, survey.timescale.as_ref(), &chosen)?;
     if request.dry_run {
         let oids: Vec<u32> = chosen.tables.iter().map(|relation| relation.oid).collect();
-        let measured = source.relations(&oids).await?;
-        let chosen = choose_relations(&measured, &request.selection, facts.in_recovery);
-        return Ok(finish::dry_run(request, &chosen, began));
+        let measured = source.survey(&oids).await?;
+        let chosen = choose_relations(&measured.relations, &request.selection, facts.in_recovery);
+        return Ok(finish::dry_run(request, &chosen, measured.timescale.as_ref(), began));
     }
-    let (locked, relations, chosen) = lock(&source, request, &facts, chosen).await?;
-    let run = Run { request, services, vault, facts, relations, chosen, warnings: Vec::new() };
-    let result = run.through(&source, &locked, tool, began).await;
-    match result {
-        Err(error) if error.is_connection_lost() && !locked.stands().await => {
-            Err(OpsError::SnapshotLost(Box::new(error)))
+    let jobs = timescale::pause_jobs(request, services, &facts, survey.timescale.as_ref(), &chosen).await;
+    let result = timescale::while_paused(&jobs, async {
+        let (locked, survey, chosen) = lock(&source, request, &facts, chosen).await?;
+        timescale::permitted(request, survey.timescale.as_ref(), &chosen)?;
+        timescale::nothing_stranded(&locked, &chosen).await?;
+        let Survey { relations, timescale } = survey;
+        let warnings = Vec::new();
+        let run = Run { request, services, vault, facts, relations, timescale, chosen, warnings };
+        match run.through(&source, &locked, tool, began).await {
+            Err(error) if error.is_connection_lost() && !locked.stands().await => {
+                Err(OpsError::SnapshotLost(Box::new(error)))
+            }
+            result => result,
         }
-        result => result,
-    }
+    })
+    .await;
+    timescale::resume_jobs(services, jobs).await;
+    result
 }
 
 impl Run<'_> {
@@ -214,11 +238,12 @@ impl Run<'_> {
     ) -> Result<SealedManifest, OpsError> {
         let parameters = parameters(&self.request.database);
         let wait = self.request.lock_timeout;
+        let excluded = self.excluded_from_schema();
         let schema = async {
             match &tool {
                 None => Ok(None),
                 Some(tool) => tool
-                    .schema(&parameters, Some(&locked.snapshot.name), wait)
+                    .schema(&parameters, Some(&locked.snapshot.name), wait, &excluded)
                     .await
                     .map(Some)
                     .map_err(OpsError::from),
@@ -228,7 +253,7 @@ impl Run<'_> {
         let after = self.request.name_waiters_after;
         let events = Arc::clone(&self.services.events);
         let work = futures_util::future::try_join(schema, self.data(locked, staging));
-        let (schema, data) = tokio::select! {
+        let (schema, (mut planned, changed)) = tokio::select! {
             done = work => done?,
             never = waiters::name_them(source, locked, after, events.as_ref()) => match never {},
         };
@@ -236,7 +261,11 @@ impl Run<'_> {
         if let Some(change) = locked.still_unchanged(&self.chosen.tables).await? {
             return Err(OpsError::SourceChanged(change));
         }
-        let sealed = self.manifest(locked, staging, data, schema, tool.as_ref()).await?;
+        self.count(locked, &mut planned).await?;
+        let tail = self.tail(locked).await?;
+        self.read_late(locked, &mut planned, changed, staging).await?;
+        let data = self.gather(planned)?;
+        let sealed = self.manifest(locked, staging, data, tail, schema, tool.as_ref())?;
         if self.request.strict && !sealed.manifest.body.warnings.is_empty() {
             return Err(finish::strict(&sealed));
         }
@@ -298,24 +327,26 @@ async fn lock(
     request: &DumpRequest,
     facts: &SourceFacts,
     mut chosen: Chosen,
-) -> Result<(Locked, Vec<Relation>, Chosen), OpsError> {
+) -> Result<(Locked, Survey, Chosen), OpsError> {
     let timeout = format!("{}ms", request.lock_timeout.as_millis());
     let mut last = String::new();
     for _ in 0..ROUNDS {
         match source.lock(&chosen.tables, &timeout, facts.server_version_num).await? {
-            LockOutcome::Locked(locked, relations) => {
-                let seen = choose_relations(&relations, &request.selection, facts.in_recovery);
+            LockOutcome::Locked(found) => {
+                let (locked, survey) = *found;
+                let seen = choose_relations(&survey.relations, &request.selection, facts.in_recovery);
                 let same = |a: &Chosen, b: &Chosen| {
                     a.tables.iter().map(|r| r.oid).eq(b.tables.iter().map(|r| r.oid))
                 };
                 if same(&seen, &chosen) {
-                    return Ok((*locked, relations, seen));
+                    return Ok((locked, survey, seen));
                 }
                 last = "a table appeared between survey and lock".to_owned();
             }
             LockOutcome::Changed(change) => last = change,
         }
-        chosen = choose_relations(&source.relations(&[]).await?, &request.selection, facts.in_recovery);
+        let survey = source.survey(&[]).await?;
+        chosen = choose_relations(&survey.relations, &request.selection, facts.in_recovery);
         permitted(facts, &chosen)?;
     }
     Err(OpsError::SourceChanged(format!("{last}, {ROUNDS} times in a row")))
@@ -348,7 +379,7 @@ fn selection_record(request: &DumpRequest) -> SelectionRecord {
         exclude_schemas: texts(&request.selection.exclude_schemas),
         schema_only: request.schema_only,
         data_only: request.data_only,
-        since: None,
-        until: None,
+        since: request.slice.since.map(|bound| bound.to_string()),
+        until: request.slice.until.map(|bound| bound.to_string()),
     }
 }

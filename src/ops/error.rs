@@ -174,6 +174,8 @@ fn pg_code(error: &PgError) -> u8 {
     let state = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
     let code = match (error, state.as_str()) {
         (PgError::Settings(_) | PgError::Names { .. }, _) => ExitCode::Usage,
+        // Rows could be hidden, as by row security.
+        (PgError::Restoring, _) => ExitCode::Privileges,
         (PgError::Connect { .. }, "53300" | "57P03") => ExitCode::Temporary,
         (PgError::Connect { .. } | PgError::Tls { .. } | PgError::Pooler { .. }, _) => ExitCode::Connect,
         (_, "42501") => ExitCode::Privileges,

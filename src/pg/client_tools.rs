@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-use crate::base::Secret;
+use crate::base::{Secret, TableName, quote_ident};
 use crate::catalog::ddl::SchemaDump;
 use crate::catalog::toc::{self, TocError};
 
@@ -168,6 +168,15 @@ pub struct PgDump {
     version: ToolVersion,
 }
 
+/// What pg_dump is not to describe, nor to lock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Excluded {
+    /// Whole schemas.
+    pub schemas: Vec<String>,
+    /// Single tables.
+    pub tables: Vec<TableName>,
+}
+
 /// Where to look for `pg_dump`; everything from outside enters here.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
@@ -317,8 +326,9 @@ impl PgDump {
         connection: &ConnectionParameters,
         snapshot: Option<&str>,
         lock_wait: std::time::Duration,
+        excluded: &Excluded,
     ) -> Result<SchemaDump, ClientToolError> {
-        let archive = self.archive(connection, snapshot, lock_wait).await?;
+        let archive = self.archive(connection, snapshot, lock_wait, excluded).await?;
         toc::parse(&archive).map_err(|source| ClientToolError::Archive { program: self.name(), source })
     }
 
@@ -328,6 +338,7 @@ impl PgDump {
         connection: &ConnectionParameters,
         snapshot: Option<&str>,
         lock_wait: std::time::Duration,
+        excluded: &Excluded,
     ) -> Result<Vec<u8>, ClientToolError> {
         let mut command = self.command();
         // UTF8 so that definitions are text whatever the database's encoding; SQL_ASCII is not converted.
@@ -339,6 +350,8 @@ impl PgDump {
             "--encoding=UTF8",
         ]);
         command.arg(format!("--lock-wait-timeout={}", lock_wait.as_millis()));
+        command.args(excluded.schemas.iter().map(|name| format!("--exclude-schema={}", quote_ident(name))));
+        command.args(excluded.tables.iter().map(|name| format!("--exclude-table={}", name.sql())));
         if let Some(snapshot) = snapshot {
             command.arg(format!("--snapshot={snapshot}"));
         }

@@ -15,6 +15,7 @@ use tokio_postgres::{Client, NoTls};
 use super::gate::Gate;
 use super::settings::{ConnectionSettings, TlsMode};
 use super::tap::{CopyEnd, Listener, Tap, TappedTls};
+use super::timescale::SAFE_SETTINGS;
 use super::{PgError, ascii_names, tls};
 
 /// Given in the startup packet, because a role's own timeouts would otherwise end the session before its first
@@ -189,6 +190,7 @@ pub(super) async fn open_pinned(
         .batch_execute(&pinned)
         .await
         .map_err(|error| PgError::query("pinning the session's settings", error))?;
+    pin_timescale(&session).await?;
     let encoding: String = session
         .query_one("SELECT pg_catalog.current_setting('server_encoding')", &[])
         .await
@@ -201,6 +203,18 @@ pub(super) async fn open_pinned(
         ascii_names::refuse_foreign(&session, &settings.describe()).await?;
     }
     Ok(session)
+}
+
+/// TimescaleDB's settings exist only where it is loaded, and not all in every version.
+async fn pin_timescale(session: &Client) -> Result<(), PgError> {
+    let list: Vec<String> =
+        SAFE_SETTINGS.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
+    let sql = format!(
+        "SELECT pg_catalog.set_config(s.name, w.value, false) FROM pg_catalog.pg_settings s \
+         JOIN (VALUES {}) AS w(name, value) ON w.name = s.name WHERE s.setting <> w.value",
+        list.join(", ")
+    );
+    session.batch_execute(&sql).await.map_err(|error| PgError::query("pinning TimescaleDB's settings", error))
 }
 
 /// Whether the startup options reached the session this statement runs in. A pooler drops them, and what is pinned

@@ -65,6 +65,15 @@ pub enum PgError {
         /// The server's answer, or the connection's end.
         source: Box<tokio_postgres::Error>,
     },
+    /// TimescaleDB's catalog has a row that cannot be understood.
+    #[error(transparent)]
+    Timescale(#[from] super::timescale::Unreadable),
+    /// Somebody left the database in the middle of a catalog restore.
+    #[error(
+        "timescaledb.restoring is on in this database: rows written since are in no chunk, and no query shows them; run \
+         timescaledb_post_restore() first"
+    )]
+    Restoring,
     /// The server answered something that makes no sense.
     #[error("the server's answer is unexpected: {0}")]
     Unexpected(&'static str),

@@ -17,8 +17,10 @@ use tokio_postgres::error::SqlState;
 use super::connect::Session;
 use super::gate::{Gate, LARGE};
 use super::settings::ConnectionSettings;
+use super::survey::Survey;
 use super::tap::CopyEnd;
-use super::{PgError, connect, survey};
+use super::timescale::ChunkLane;
+use super::{PgError, connect, numerics, survey};
 use crate::base::{TableName, Timestamp};
 use crate::catalog::{LargeObjects, Relation, Sequence, SourceFacts};
 use crate::manifest::Snapshot;
@@ -115,7 +117,7 @@ pub struct Lane {
 #[derive(Debug)]
 pub enum LockOutcome {
     /// Locks and snapshot are there, and the catalog under it.
-    Locked(Box<Locked>, Vec<Relation>),
+    Locked(Box<(Locked, Survey)>),
     /// A table vanished or changed between survey and lock; look again.
     Changed(String),
 }
@@ -138,9 +140,15 @@ impl Source {
         survey::source_facts(&self.client).await
     }
 
-    /// Every relation, as of now. The sizes of `measured` (OIDs) are exact, and waited for where they are locked.
-    pub async fn relations(&self, measured: &[u32]) -> Result<Vec<Relation>, PgError> {
-        survey::relations(&self.client, measured).await
+    /// What is there, as of now. The sizes of `measured` (OIDs) are exact, and waited for where they are locked.
+    pub async fn survey(&self, measured: &[u32]) -> Result<Survey, PgError> {
+        // One snapshot: a chunk made between two statements would look like a table of the user's.
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        execute(&self.client, "beginning the survey", begin).await?;
+        let found = survey::survey(&self.client, measured).await;
+        let ended = execute(&self.client, "ending the survey", "ROLLBACK").await;
+        let found = found?;
+        ended.map(|()| found)
     }
 
     /// Who has been waiting for longer than `seconds` for a lock that `locked` holds.
@@ -173,7 +181,7 @@ impl Source {
             .await?;
         for batch in wanted.chunks(LOCK_BATCH) {
             let names: Vec<String> =
-                batch.iter().map(|relation| format!("ONLY {}", relation.name.sql())).collect();
+                batch.iter().map(|relation| format!("ONLY {}", relation.storage().sql())).collect();
             let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
             match client.batch_execute(&sql).await {
                 Ok(()) => {}
@@ -188,12 +196,12 @@ impl Source {
         execute(&client, "resetting lock_timeout", "SET LOCAL lock_timeout = 0").await?;
         let (snapshot, time, pid) = take_snapshot(&client).await?;
         let oids: Vec<u32> = wanted.iter().map(|relation| relation.oid).collect();
-        let relations = survey::relations(&client, &oids).await?;
-        if let Some(change) = difference(wanted, &relations) {
+        let survey = survey::survey(&client, &oids).await?;
+        if let Some(change) = difference(wanted, &survey.relations) {
             return Ok(LockOutcome::Changed(change));
         }
         let locked = Locked { client, settings: self.settings.clone(), snapshot, time, pid };
-        Ok(LockOutcome::Locked(Box::new(locked), relations))
+        Ok(LockOutcome::Locked(Box::new((locked, survey))))
     }
 
     /// Says who holds the lock that could not be had.
@@ -230,7 +238,7 @@ async fn pin_transaction(client: &Client, version: u32) -> Result<(), PgError> {
     execute(client, "pinning the transaction's settings", &sql).await
 }
 
-async fn take_snapshot(client: &Client) -> Result<(Snapshot, Timestamp, i32), PgError> {
+pub(super) async fn take_snapshot(client: &Client) -> Result<(Snapshot, Timestamp, i32), PgError> {
     let sql = "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text, \
                (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8, \
                (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
@@ -281,6 +289,26 @@ impl Locked {
         Lane::open(&self.settings, &self.snapshot.name, version).await
     }
 
+    /// Opens a connection that reads chunks, each in a transaction of its own.
+    pub async fn chunk_lane(&self) -> Result<ChunkLane, PgError> {
+        ChunkLane::open(&self.settings).await
+    }
+
+    /// Hypertables with rows in their own table, in no chunk: writes under timescaledb.restoring end there, and from 2.23
+    /// on no query shows them.
+    pub async fn stranded(&self, roots: &[u32]) -> Result<Vec<String>, PgError> {
+        let sql = "SELECT oid::pg_catalog.regclass::text FROM pg_catalog.pg_class \
+                   WHERE oid = ANY ($1) AND pg_catalog.pg_relation_size(oid) > 0 ORDER BY 1";
+        let found = self.client.query(sql, &[&roots]).await;
+        let found = found.map_err(|error| PgError::query("looking for rows outside of chunks", error))?;
+        Ok(found.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Ends the transaction: locks and snapshot are gone, and whoever waited for them goes on.
+    pub async fn release(&self) -> Result<(), PgError> {
+        execute(&self.client, "releasing the locks", "ROLLBACK").await
+    }
+
     /// Whether the snapshot and the locks still stand: both end with this connection.
     pub async fn stands(&self) -> bool {
         let answer = tokio::time::timeout(PATIENCE, self.client.batch_execute("SELECT 1"));
@@ -308,32 +336,8 @@ impl Locked {
         table: &TableName,
         columns: &[String],
     ) -> Result<Vec<NumericProfile>, PgError> {
-        let list: Vec<String> = columns
-            .iter()
-            .map(|column| {
-                let c = crate::base::quote_ident(column);
-                let finite = format!("{c} NOT IN ('NaN', 'Infinity', '-Infinity')");
-                format!(
-                    "coalesce(max(pg_catalog.length(pg_catalog.trunc(pg_catalog.abs({c}::pg_catalog.numeric))::text)) \
-                     FILTER (WHERE {finite}), 1)::int8, \
-                     coalesce(max(pg_catalog.scale({c}::pg_catalog.numeric)) FILTER (WHERE {finite}), 0)::int8, \
-                     count(*) FILTER (WHERE NOT {finite}), count({c})"
-                )
-            })
-            .collect();
-        let sql = format!("SELECT {} FROM ONLY {}", list.join(", "), table.sql());
-        let found = survey::rows(&self.client, &format!("the numerics of {table}"), &sql).await?;
-        let row = found.first().ok_or(PgError::Unexpected("an aggregate gave no row"))?;
-        let number = |index: usize| u64::try_from(row.get::<_, i64>(index)).unwrap_or(0);
-        let digits = |index: usize| u32::try_from(number(index)).unwrap_or(u32::MAX);
-        Ok((0..columns.len())
-            .map(|i| NumericProfile {
-                integer_digits: digits(4 * i),
-                scale: digits(4 * i + 1),
-                specials: number(4 * i + 2),
-                values: number(4 * i + 3),
-            })
-            .collect())
+        let from = format!("ONLY {}", table.sql());
+        numerics::profile(&self.client, table, &from, columns).await
     }
 
     /// `count(*)` under the snapshot.
@@ -347,8 +351,8 @@ impl Locked {
     /// Once more before the commit: no locked table may have been rewritten. With the locks held none can have been;
     /// this proves that they were.
     pub async fn still_unchanged(&self, locked: &[Relation]) -> Result<Option<String>, PgError> {
-        let seen = survey::relations(&self.client, &[]).await?;
-        Ok(difference(locked, &seen))
+        let seen = survey::survey(&self.client, &[]).await?;
+        Ok(difference(locked, &seen.relations))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
 use super::PgError;
+use super::timescale::{self, Surveyed};
 use super::types::TypeBook;
 use crate::base::TableName;
 use crate::catalog::{Column, Generated, LargeObjects, Relation, RelationKind, Sequence, SourceFacts};
@@ -14,15 +15,47 @@ pub(super) async fn rows(client: &Client, what: &str, sql: &str) -> Result<Vec<R
     client.query(sql, &[]).await.map_err(|error| PgError::query(format!("reading {what}"), error))
 }
 
-/// Every relation with its columns, ordered by name. The sizes of `measured` are exact, those of others estimates.
-pub(super) async fn relations(client: &Client, measured: &[u32]) -> Result<Vec<Relation>, PgError> {
+/// What users have in a database.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// Every relation with its columns, ordered by name. Chunks are part of their hypertable, and an aggregate's
+    /// materialised rows go by the name of its view.
+    pub relations: Vec<Relation>,
+    /// TimescaleDB, where it is installed.
+    pub timescale: Option<Surveyed>,
+}
+
+/// Reads everything; wants a transaction with one snapshot. The sizes of `measured` are exact, those of others estimates.
+pub(super) async fn survey(client: &Client, measured: &[u32]) -> Result<Survey, PgError> {
+    let timescale = timescale::survey(client).await?;
+    let mut relations = relations(client, measured, timescale.as_ref()).await?;
+    if let Some(found) = &timescale {
+        relations.retain(|relation| relation.extension.as_deref() != Some(timescale::EXTENSION));
+        for relation in &mut relations {
+            relation.hypertable = found.hypertables.get(&relation.oid).copied();
+            if let Some(view) = found.views.get(&relation.oid) {
+                relation.stored_in = Some(std::mem::replace(&mut relation.name, view.clone()));
+            }
+        }
+        relations.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    Ok(Survey { relations, timescale })
+}
+
+async fn relations(
+    client: &Client,
+    measured: &[u32],
+    timescale: Option<&Surveyed>,
+) -> Result<Vec<Relation>, PgError> {
+    let hidden = timescale.map(|found| found.hidden.as_slice()).unwrap_or_default();
     let types = TypeBook::read(client).await?;
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
-    for row in rows(client, "the columns", include_str!("sql/columns.sql")).await? {
+    let failed = |error| PgError::query("reading the columns", error);
+    for row in client.query(include_str!("sql/columns.sql"), &[&hidden]).await.map_err(failed)? {
         columns.entry(row.get(0)).or_default().push(column(&row, &types));
     }
     client
-        .query(include_str!("sql/relations.sql"), &[&measured])
+        .query(include_str!("sql/relations.sql"), &[&measured, &hidden])
         .await
         .map_err(|error| PgError::query("reading the relations", error))?
         .iter()
@@ -84,6 +117,8 @@ fn relation(row: &Row, columns: Vec<Column>) -> Result<Relation, PgError> {
         columns,
         primary_key: row.get("primary_key"),
         populated: row.get("relispopulated"),
+        hypertable: None,
+        stored_in: None,
     })
 }
 

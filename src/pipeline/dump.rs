@@ -1,7 +1,11 @@
 //! Lanes: connections that read units under one snapshot, each feeding a thread that encodes and stores.
 
+mod chunk;
+mod late;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::blocks::{self, BLOCK, Block};
 use super::sink::{SinkError, StoredUnit, UnitSink, UnitTarget};
@@ -9,8 +13,11 @@ use crate::base::{BackupId, Event, Events, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::TupleStream;
 use crate::manifest::Piece;
+use crate::pg::timescale::{ChunkLane, ChunkRead};
 use crate::pg::{CopyOut, Lane, Locked, PgError, Session};
-use crate::store::Vault;
+use crate::store::{StoreError, Vault};
+
+pub use late::LateJob;
 
 /// Attempts at one unit when its connection breaks.
 const ATTEMPTS: usize = 3;
@@ -24,14 +31,45 @@ pub struct UnitJob {
     pub unit: usize,
     /// Whose rows.
     pub name: TableName,
-    /// Whether there is a table to lock (large objects have none).
-    pub lockable: bool,
+    /// How its rows are read.
+    pub reading: Reading,
     /// The COPY.
     pub sql: String,
     /// Where to.
     pub target: UnitTarget,
     /// The same unit in an earlier backup, whose pieces stay if its rows have.
     pub earlier: Option<EarlierUnit>,
+}
+
+/// How a unit's rows are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// From a table that the dump has locked.
+    Table,
+    /// By functions: large objects have no table to lock.
+    Functions,
+    /// From a chunk, locked for the time of reading it, and looked at again afterwards.
+    Chunk(ChunkRead),
+}
+
+/// A chunk that changed while it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedUnit {
+    /// Index of its table.
+    pub table: usize,
+    /// Index within its table.
+    pub unit: usize,
+    /// What happened, in words.
+    pub why: String,
+}
+
+/// What came of all jobs.
+#[derive(Default)]
+pub struct Dumped {
+    /// Table, unit, what is stored.
+    pub stored: Vec<(usize, usize, StoredUnit)>,
+    /// Nothing is stored of these yet.
+    pub changed: Vec<ChangedUnit>,
 }
 
 /// The same unit in an earlier backup.
@@ -57,6 +95,19 @@ pub enum DumpError {
         /// Why.
         source: SinkError,
     },
+    /// Files of a unit that is to be read again cannot be removed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A chunk that never holds still.
+    #[error("{chunk} of {table} changed again and again while it was read, at last: {why}")]
+    Unsettled {
+        /// Which table.
+        table: TableName,
+        /// The chunk, or its range.
+        chunk: String,
+        /// What happened to it.
+        why: String,
+    },
     /// A thread died.
     #[error("the encoder of {0} ended without a result")]
     Thread(TableName),
@@ -72,6 +123,26 @@ pub struct Lanes<'a> {
     pub vault: &'a Vault,
     /// Progress.
     pub events: &'a Arc<dyn Events>,
+    /// How long a chunk's lock is waited for.
+    pub patience: Duration,
+}
+
+/// The connections of one lane, opened when they are needed.
+#[derive(Default)]
+struct Connections {
+    /// For tables: one transaction for all of them.
+    tables: Option<Lane>,
+    /// For chunks: a transaction each.
+    chunks: Option<ChunkLane>,
+}
+
+/// How an attempt at a unit ends.
+enum Attempt {
+    Stored(Done),
+    /// Its table cannot be locked without waiting.
+    Refused,
+    /// It changed while it was read.
+    Changed(String),
 }
 
 type Done = (usize, usize, StoredUnit);
@@ -101,22 +172,25 @@ impl OpenTables {
 }
 
 impl Lanes<'_> {
-    /// Runs all jobs over `count` lanes and gives back (table, unit, result).
-    pub async fn run(&self, jobs: Vec<UnitJob>, count: usize) -> Result<Vec<Done>, DumpError> {
+    /// Runs all jobs over `count` lanes.
+    pub async fn run(&self, jobs: Vec<UnitJob>, count: usize) -> Result<Dumped, DumpError> {
         let count = count.min(jobs.len());
         let open = OpenTables::of(&jobs);
         let queue = Mutex::new(VecDeque::from(jobs));
         let refused = Mutex::new(Vec::new());
         let lanes = (0..count).map(|_| self.lane(&queue, &refused, &open));
-        let mut done: Vec<Done> =
-            futures_util::future::try_join_all(lanes).await?.into_iter().flatten().collect();
+        let mut dumped = Dumped::default();
+        for lane in futures_util::future::try_join_all(lanes).await? {
+            dumped.stored.extend(lane.stored);
+            dumped.changed.extend(lane.changed);
+        }
         // What a lane could not lock is read by the leader, who holds the lock already.
         for job in refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
             let unit = self.read(self.locked.own_lane(), &job).await?;
             open.close(&job, &unit.2, self.events.as_ref());
-            done.push(unit);
+            dumped.stored.push(unit);
         }
-        Ok(done)
+        Ok(dumped)
     }
 
     async fn lane(
@@ -124,19 +198,24 @@ impl Lanes<'_> {
         queue: &Mutex<VecDeque<UnitJob>>,
         refused: &Mutex<Vec<UnitJob>>,
         open: &OpenTables,
-    ) -> Result<Vec<Done>, DumpError> {
-        let mut lane = self.locked.lane(self.version).await?;
-        let mut done = Vec::new();
+    ) -> Result<Dumped, DumpError> {
+        let mut lane = Connections::default();
+        let mut dumped = Dumped::default();
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(job) = next else { return Ok(done) };
+            let Some(job) = next else { return Ok(dumped) };
             for attempt in 1.. {
-                match self.attempt(&lane, &job).await {
-                    Ok(Some(result)) => {
+                match self.attempt(&mut lane, &job).await {
+                    Ok(Attempt::Stored(result)) => {
                         open.close(&job, &result.2, self.events.as_ref());
-                        done.push(result);
+                        dumped.stored.push(result);
                     }
-                    Ok(None) => refused.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone()),
+                    Ok(Attempt::Changed(why)) => {
+                        dumped.changed.push(ChangedUnit { table: job.table, unit: job.unit, why });
+                    }
+                    Ok(Attempt::Refused) => {
+                        refused.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone())
+                    }
                     Err(DumpError::Pg(error)) if may_pass(&error) && attempt < ATTEMPTS => {
                         let what = if error.is_recovery_conflict() {
                             "recovery conflict"
@@ -145,7 +224,7 @@ impl Lanes<'_> {
                         };
                         let again = format!("{}: {what}, reading it again under the same snapshot", job.name);
                         self.events.emit(Event::Warning(again));
-                        lane = self.locked.lane(self.version).await?;
+                        lane = Connections::default();
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -155,12 +234,23 @@ impl Lanes<'_> {
         }
     }
 
-    /// Reads one unit; `None` where its table cannot be locked without waiting.
-    async fn attempt(&self, lane: &Lane, job: &UnitJob) -> Result<Option<Done>, DumpError> {
-        if job.lockable && !lane.try_lock(&job.name).await? {
-            return Ok(None);
+    /// Reads one unit.
+    async fn attempt(&self, lane: &mut Connections, job: &UnitJob) -> Result<Attempt, DumpError> {
+        if let Reading::Chunk(chunk) = &job.reading {
+            let lane = match &mut lane.chunks {
+                Some(open) => open,
+                none => none.insert(self.locked.chunk_lane().await?),
+            };
+            return self.attempt_chunk(lane, job, chunk).await;
         }
-        self.read(lane.client(), job).await.map(Some)
+        let lane = match &mut lane.tables {
+            Some(open) => open,
+            none => none.insert(self.locked.lane(self.version).await?),
+        };
+        if job.reading == Reading::Table && !lane.try_lock(&job.name).await? {
+            return Ok(Attempt::Refused);
+        }
+        self.read(lane.client(), job).await.map(Attempt::Stored)
     }
 
     async fn read(&self, session: &Session, job: &UnitJob) -> Result<Done, DumpError> {

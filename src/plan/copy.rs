@@ -24,6 +24,16 @@ pub fn copy_out<'a>(
     relation: &str,
     conditions: &[String],
 ) -> String {
+    copy_out_in_order(columns, relation, conditions, &[])
+}
+
+/// The same, with the rows in an order.
+pub fn copy_out_in_order<'a>(
+    columns: impl IntoIterator<Item = &'a TableColumn>,
+    relation: &str,
+    conditions: &[String],
+    order: &[String],
+) -> String {
     let list: Vec<String> = columns.into_iter().map(expression).collect();
     let filter = match conditions {
         [] => String::new(),
@@ -34,7 +44,8 @@ pub fn copy_out<'a>(
             )
         }
     };
-    format!("COPY (SELECT {} FROM {relation}{filter}) TO STDOUT (FORMAT binary)", list.join(", "))
+    let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
+    format!("COPY (SELECT {} FROM {relation}{filter}{order}) TO STDOUT (FORMAT binary)", list.join(", "))
 }
 
 /// `COPY … FROM STDIN (FORMAT binary)` with an explicit list of the columns that are restored.

@@ -91,10 +91,15 @@ pub fn table_of(relation: &Relation, tree: &Tree, mappings: &[Mapping]) -> Table
         .filter(|(column, _)| column.generated != Some(Generated::Virtual));
     let (derived, mut columns): (Vec<_>, Vec<_>) = kept.map(describe).partition(|column| column.derived);
     columns.extend(derived);
-    let configuration = relation.extension_condition.is_some();
+    let kind = match (relation.hypertable, &relation.stored_in) {
+        (Some(_), None) => TableKind::Hypertable,
+        (Some(_), Some(_)) => TableKind::ContinuousAggregate,
+        _ if relation.extension_condition.is_some() => TableKind::ExtensionConfiguration,
+        _ => TableKind::Table,
+    };
     Table {
         name: relation.name.clone(),
-        kind: if configuration { TableKind::ExtensionConfiguration } else { TableKind::Table },
+        kind,
         folder: tree.root.as_ref().unwrap_or(&relation.name).folder(),
         root: tree.root.clone(),
         load_through: tree.hashed.clone(),
@@ -164,6 +169,8 @@ mod tests {
             columns: Vec::new(),
             primary_key: Vec::new(),
             populated: true,
+            hypertable: None,
+            stored_in: None,
         }
     }
 

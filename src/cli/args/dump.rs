@@ -21,10 +21,10 @@ pub struct SelectionArgs {
     /// Take only the rows of TABLE for which SQL holds
     #[arg(long = "where", value_name = "TABLE=SQL")]
     pub conditions: Vec<String>,
-    /// Of hypertables and continuous aggregates, take only rows from this time (or number) on
+    /// Of hypertables and continuous aggregates, take the rows from this position on: 2026-11-20, a time, or a number
     #[arg(long, value_name = "TIME")]
     pub since: Option<Bound>,
-    /// Of hypertables and continuous aggregates, take only rows before this time (or number)
+    /// Of hypertables and continuous aggregates, take the rows before this position
     #[arg(long, value_name = "TIME")]
     pub until: Option<Bound>,
     /// Take no rows
@@ -56,6 +56,12 @@ pub struct DumpArgs {
     /// Wait at most this long for the lock of a table; 0 waits for ever
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub lock_timeout: u64,
+    /// Leave out chunks of hypertables that lie in tiered storage
+    #[arg(long)]
+    pub skip_tiered: bool,
+    /// Do not hold TimescaleDB's jobs while chunks are read; what they change is read again, later than the rest
+    #[arg(long)]
+    pub no_pause_jobs: bool,
     /// Any warning ends the run before the commit
     #[arg(long)]
     pub strict: bool,

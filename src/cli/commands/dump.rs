@@ -10,6 +10,7 @@ use crate::cli::output::Outcome;
 use crate::cli::output::table::{bytes, count, plural, ratio, seconds, table};
 use crate::ops::dump::{DumpReport, DumpRequest, TableReport, dump};
 use crate::ops::{ExitCode, OpsError};
+use crate::plan::chunks::TimeSlice;
 use crate::plan::selection::TableSelection;
 
 pub(super) async fn run(args: &DumpArgs, context: &Context) -> CommandResult {
@@ -48,6 +49,9 @@ fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> 
             exclude_schemas: pick(&typed.exclude_schemas, &file.exclude_schemas)?,
         },
         conditions: wanted,
+        slice: TimeSlice { since: typed.since, until: typed.until },
+        skip_tiered: args.skip_tiered,
+        pause_jobs: !args.no_pause_jobs,
         schema_only: typed.schema_only,
         data_only: typed.data_only,
         tag: args.tag.clone(),

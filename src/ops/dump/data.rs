@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Run;
+use super::chunks::Chunked;
 use crate::base::{Event, TableName, path_segment};
 use crate::catalog::Relation;
-use crate::manifest::{Manifest, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning};
+use crate::manifest::{
+    ChunkUnit, LateRead, Manifest, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning,
+};
 use crate::ops::OpsError;
 use crate::pg::Locked;
-use crate::pipeline::dump::{DumpError, EarlierUnit, Lanes, UnitJob};
+use crate::pipeline::dump::{ChangedUnit, DumpError, EarlierUnit, Lanes, Reading, UnitJob};
 use crate::pipeline::sink::{SinkError, StoredUnit, UnitTarget};
 use crate::plan::copy::{copy_out, large_object_sql, piece_shape};
 use crate::plan::dump::{columns_to_profile, mappings, too_many, trees, widened};
@@ -19,6 +23,9 @@ use crate::store::Staging;
 
 /// The code of the warning that a table is not whole, because that was asked for.
 pub(super) const SLICE: &str = "SLICE";
+
+/// How long a chunk's lock is waited for where `--lock-timeout` is 0.
+const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tables with their stored units.
 pub(super) struct Data {
@@ -30,36 +37,56 @@ pub(super) struct Data {
 type Profiles = BTreeMap<String, BTreeMap<String, NumericProfile>>;
 
 /// A table on its way.
-struct Planned {
-    table: Table,
-    units: Vec<UnitPlan>,
-    stored: Vec<Option<StoredUnit>>,
+pub(super) struct Planned {
+    pub(super) table: Table,
+    pub(super) units: Vec<UnitPlan>,
+    pub(super) stored: Vec<Option<StoredUnit>>,
+    /// Units that are chunks.
+    pub(super) chunked: Option<Chunked>,
+    /// Units that were read again later.
+    pub(super) late: BTreeMap<usize, LateRead>,
     /// Large objects are no relation: their COPY reads functions.
     large_objects: bool,
 }
 
 impl Run<'_> {
-    /// Reads and stores every chosen table.
-    pub(super) async fn data(&mut self, locked: &Locked, staging: &Arc<Staging>) -> Result<Data, OpsError> {
+    /// Reads and stores every chosen table, but for chunks that changed meanwhile.
+    pub(super) async fn data(
+        &self,
+        locked: &Locked,
+        staging: &Arc<Staging>,
+    ) -> Result<(Vec<Planned>, Vec<ChangedUnit>), OpsError> {
         if self.request.schema_only {
-            return Ok(Data { tables: Vec::new(), pieces: Vec::new() });
+            return Ok((Vec::new(), Vec::new()));
         }
         let earlier = self.earlier()?;
         let mut planned = self.plan(locked, earlier.as_ref()).await?;
         self.announce(&planned);
         let mut wanted: Vec<usize> = (0..planned.len()).collect();
+        let mut changed: Vec<ChangedUnit> = Vec::new();
         while !wanted.is_empty() {
             let jobs = self.jobs(&planned, &wanted, staging, earlier.as_ref())?;
-            let version = self.facts.server_version_num;
-            let lanes = Lanes { locked, version, vault: self.vault, events: &self.services.events };
-            for (table, unit, stored) in
-                lanes.run(jobs, self.request.jobs.max(1)).await.map_err(dump_error)?
-            {
+            changed.retain(|unit| !wanted.contains(&unit.table));
+            let dumped = self.lanes(locked).run(jobs, self.request.jobs.max(1)).await.map_err(dump_error)?;
+            for (table, unit, stored) in dumped.stored {
                 planned[table].stored[unit] = Some(stored);
             }
+            changed.extend(dumped.changed);
             wanted = self.widen(&mut planned, &wanted, staging)?;
         }
-        self.gather(locked, planned).await
+        Ok((planned, changed))
+    }
+
+    pub(super) fn lanes<'a>(&'a self, locked: &'a Locked) -> Lanes<'a> {
+        let patience = self.request.lock_timeout;
+        Lanes {
+            locked,
+            version: self.facts.server_version_num,
+            vault: self.vault,
+            events: &self.services.events,
+            // For ever is too long for a lock that only the end of the dump may free.
+            patience: if patience.is_zero() { CHUNK_PATIENCE } else { patience },
+        }
     }
 
     /// The newest backup of this database under the same key: what unchanged units may be shared with.
@@ -88,11 +115,28 @@ impl Run<'_> {
             let mappings = mappings(relation, &self.facts, &known, earlier);
             let mut table = table_of(relation, tree, &mappings);
             table.condition = self.condition(relation, table.condition.take(), tree.root.as_ref());
-            let before = earlier.and_then(|manifest| manifest.table(&relation.name));
-            table.pages_per_unit = pages_per_unit(relation, before.and_then(|table| table.pages_per_unit));
-            let units = split(planned.len(), relation, table.pages_per_unit);
+            let chunked = self.chunked(relation, table.condition.clone());
+            let units = match &chunked {
+                Some(chunked) => {
+                    table.condition = chunked.whole_condition();
+                    chunked.units(planned.len())
+                }
+                None => {
+                    let before = earlier.and_then(|manifest| manifest.table(&relation.name));
+                    let before = before.and_then(|table| table.pages_per_unit);
+                    table.pages_per_unit = pages_per_unit(relation, before);
+                    split(planned.len(), relation, table.pages_per_unit)
+                }
+            };
             let stored = vec![None; units.len()];
-            planned.push(Planned { table, units, stored, large_objects: false });
+            planned.push(Planned {
+                table,
+                units,
+                stored,
+                chunked,
+                late: BTreeMap::new(),
+                large_objects: false,
+            });
         }
         if let Some(objects) = self.large_objects(locked, planned.len()).await? {
             planned.push(objects);
@@ -109,7 +153,10 @@ impl Run<'_> {
             if names.is_empty() {
                 continue;
             }
-            let found = locked.profile_numeric(&relation.name, &names).await?;
+            let found = match relation.hypertable {
+                Some(_) => self.profile_chunks(locked, relation, &names).await?,
+                None => locked.profile_numeric(&relation.name, &names).await?,
+            };
             let known = profiles.entry(folder.clone()).or_default();
             for (name, profile) in names.into_iter().zip(found) {
                 let merged = known.get(&name).map_or(profile, |other: &NumericProfile| other.merged(profile));
@@ -129,12 +176,7 @@ impl Run<'_> {
         let asked = self.request.conditions.iter().filter(|(pattern, _)| {
             pattern.matches(&relation.name) || root.is_some_and(|root| pattern.matches(root))
         });
-        let all: Vec<String> = own.into_iter().chain(asked.map(|(_, sql)| sql.clone())).collect();
-        match all.as_slice() {
-            [] => None,
-            [one] => Some(one.clone()),
-            several => Some(several.iter().map(|sql| format!("({sql})")).collect::<Vec<_>>().join(" AND ")),
-        }
+        condition_of(own.into_iter().chain(asked.map(|(_, sql)| sql.clone())).collect())
     }
 
     /// The bytes of all large objects as a table of slices; only in a dump of everything, as in pg_dump.
@@ -173,20 +215,24 @@ impl Run<'_> {
             units: Vec::new(),
         };
         let units = vec![UnitPlan { table: index, unit: 0, pages: None, weight: 0 }];
-        Ok(Some(Planned { table, units, stored: vec![None], large_objects: true }))
+        let (stored, late) = (vec![None], BTreeMap::new());
+        Ok(Some(Planned { table, units, stored, chunked: None, late, large_objects: true }))
     }
 
     fn announce(&self, planned: &[Planned]) {
         let estimate = |relation: &Relation| u64::try_from(relation.estimated_rows).unwrap_or(0);
+        let chunks = planned.iter().filter_map(|table| table.chunked.as_ref());
+        let chunks: Vec<_> = chunks.flat_map(Chunked::surveyed).collect();
         self.services.events.emit(Event::Planned {
             tables: planned.len() as u64,
             units: planned.iter().map(|table| table.units.len() as u64).sum(),
-            rows: self.chosen.tables.iter().map(estimate).sum(),
+            rows: self.chosen.tables.iter().map(estimate).chain(chunks.iter().map(|chunk| chunk.rows)).sum(),
             bytes: self
                 .chosen
                 .tables
                 .iter()
                 .map(|relation| relation.pages * 8192 + relation.toast_bytes)
+                .chain(chunks.iter().map(|chunk| chunk.bytes))
                 .sum(),
         });
     }
@@ -198,38 +244,51 @@ impl Run<'_> {
         staging: &Arc<Staging>,
         earlier: Option<&Manifest>,
     ) -> Result<Vec<UnitJob>, OpsError> {
+        let mut units: Vec<UnitPlan> =
+            wanted.iter().flat_map(|table| planned[*table].units.clone()).collect();
+        order(&mut units);
+        units.iter().map(|unit| self.job(planned, unit, staging, earlier)).collect()
+    }
+
+    /// One unit, ready to run.
+    pub(super) fn job(
+        &self,
+        planned: &[Planned],
+        unit: &UnitPlan,
+        staging: &Arc<Staging>,
+        earlier: Option<&Manifest>,
+    ) -> Result<UnitJob, OpsError> {
         let key_id = self.vault.key_id();
         let key = *self
             .vault
             .key(key_id)
             .ok_or_else(|| OpsError::Internal("the vault has no rowset key".to_owned()))?;
-        let mut units: Vec<UnitPlan> =
-            wanted.iter().flat_map(|table| planned[*table].units.clone()).collect();
-        order(&mut units);
-        Ok(units
-            .into_iter()
-            .map(|unit| {
-                let Planned { table, large_objects, .. } = &planned[unit.table];
-                let shape = piece_shape(table);
-                let target =
-                    UnitTarget { staging: Arc::clone(staging), stem: stem(table, unit.unit), shape, key };
-                UnitJob {
-                    table: unit.table,
-                    unit: unit.unit,
-                    name: table.name.clone(),
-                    lockable: !large_objects,
-                    sql: if *large_objects { large_object_sql() } else { unit_sql(table, &unit) },
-                    earlier: earlier.and_then(|manifest| earlier_unit(manifest, table, &unit)),
-                    target,
-                }
-            })
-            .collect())
+        let Planned { table, chunked, large_objects, .. } = &planned[unit.table];
+        let (reading, sql, stem, earlier) = match chunked {
+            None => {
+                let (reading, sql) = match large_objects {
+                    true => (Reading::Functions, large_object_sql()),
+                    false => (Reading::Table, unit_sql(table, unit)),
+                };
+                let earlier = earlier.and_then(|manifest| earlier_unit(manifest, table, unit));
+                (reading, sql, stem(table, unit.unit), earlier)
+            }
+            Some(chunked) => (
+                Reading::Chunk(chunked.read(unit.unit)),
+                chunked.sql(table, unit.unit),
+                chunked.stem(table, unit.unit),
+                earlier.and_then(|manifest| chunked.earlier(manifest, table, unit.unit)),
+            ),
+        };
+        let target = UnitTarget { staging: Arc::clone(staging), stem, shape: piece_shape(table), key };
+        let name = table.name.clone();
+        Ok(UnitJob { table: unit.table, unit: unit.unit, name, reading, sql, target, earlier })
     }
 
     /// Tables with a column whose exceptions are more than exceptions: discarded, widened, to be read again, and with
     /// them the other leaves of the tree, whose schema must stay theirs.
     fn widen(
-        &mut self,
+        &self,
         planned: &mut [Planned],
         done: &[usize],
         staging: &Staging,
@@ -270,9 +329,28 @@ impl Run<'_> {
         Ok(again)
     }
 
-    async fn gather(&mut self, locked: &Locked, planned: Vec<Planned>) -> Result<Data, OpsError> {
+    /// Counts, under the snapshot, what was read in several units; a chunk has its own checks.
+    pub(super) async fn count(&self, locked: &Locked, planned: &mut [Planned]) -> Result<(), OpsError> {
+        for Planned { table, stored, chunked, .. } in planned {
+            if stored.len() < 2 || chunked.is_some() {
+                continue;
+            }
+            let rows: u64 = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
+            let counted = locked.count(&table.name, table.condition.as_deref()).await?;
+            if counted != rows {
+                let text = format!("{}: count(*) is {counted}, {rows} rows were read", table.name);
+                return Err(OpsError::Mismatch(text));
+            }
+            table.counted = Some(counted);
+        }
+        Ok(())
+    }
+
+    /// Tables with their units, now that all of them are there.
+    pub(super) fn gather(&mut self, planned: Vec<Planned>) -> Result<Data, OpsError> {
         let mut data = Data { tables: Vec::new(), pieces: Vec::new() };
-        for Planned { mut table, units, stored, .. } in planned {
+        for Planned { mut table, units, stored, chunked, mut late, .. } in planned {
+            table.columns.iter_mut().for_each(|column| column.exceptions = 0);
             for (plan, stored) in units.iter().zip(stored) {
                 let stored = stored
                     .ok_or_else(|| OpsError::Internal(format!("a unit of {} is missing", table.name)))?;
@@ -280,19 +358,15 @@ impl Run<'_> {
                 data.pieces.extend(stored.pieces);
                 let from_page = plan.pages.map(|(from, _)| from);
                 let pieces = (first..data.pieces.len()).collect();
-                table.units.push(Unit { from_page, chunk: None, rowset: stored.rowset, pieces });
+                let chunk = chunked.as_ref().map(|chunked| ChunkUnit {
+                    chunk: chunked.chunks[plan.unit].surveyed.chunk.clone(),
+                    late: late.remove(&plan.unit),
+                });
+                table.units.push(Unit { from_page, chunk, rowset: stored.rowset, pieces });
                 table.rowset += stored.rowset;
-            }
-            if table.units.len() > 1 {
-                let counted = locked.count(&table.name, table.condition.as_deref()).await?;
-                if counted != table.rowset.rows {
-                    let text = format!(
-                        "{}: count(*) is {counted}, {} rows were read",
-                        table.name, table.rowset.rows
-                    );
-                    return Err(OpsError::Mismatch(text));
-                }
-                table.counted = Some(counted);
+                // Of late units too: those of the others were counted to decide on the mapping.
+                let columns = table.columns.iter_mut().zip(&stored.exceptions);
+                columns.for_each(|(column, count)| column.exceptions += count);
             }
             self.note_exceptions(&table);
             data.tables.push(table);
@@ -306,12 +380,22 @@ impl Run<'_> {
         for column in table.columns.iter().filter(|column| column.exceptions > 0) {
             tracing::debug!(table = %table.name, column = %column.name, values = column.exceptions, "exceptions");
         }
-        if self.request.conditions.is_empty() || table.condition.is_none() {
+        let asked = !self.request.conditions.is_empty() || !self.request.slice.is_everything();
+        if !asked || table.condition.is_none() {
             return;
         }
         let message =
             format!("{}: only the rows where {}", table.name, table.condition.as_deref().unwrap_or_default());
         self.warnings.push(Warning { code: SLICE.to_owned(), message });
+    }
+}
+
+/// Several conditions as one.
+pub(super) fn condition_of(all: Vec<String>) -> Option<String> {
+    match all.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(several.iter().map(|sql| format!("({sql})")).collect::<Vec<_>>().join(" AND ")),
     }
 }
 
@@ -360,11 +444,14 @@ fn earlier_unit(manifest: &Manifest, table: &Table, unit: &UnitPlan) -> Option<E
 }
 
 /// Into the operation's error, which knows the exit codes.
-fn dump_error(error: DumpError) -> OpsError {
+pub(super) fn dump_error(error: DumpError) -> OpsError {
     match error {
         DumpError::Pg(error) => snapshot_lost(error),
         DumpError::Sink { table, source: SinkError::Codec(source) } => OpsError::Rows { table, source },
-        DumpError::Sink { source: SinkError::Store(source), .. } => OpsError::Store(source),
+        DumpError::Sink { source: SinkError::Store(source), .. } | DumpError::Store(source) => {
+            OpsError::Store(source)
+        }
+        error @ DumpError::Unsettled { .. } => OpsError::SourceChanged(error.to_string()),
         DumpError::Thread(table) => OpsError::Internal(format!("the encoder of {table} died")),
     }
 }

@@ -6,27 +6,45 @@ use std::time::Instant;
 use super::data::{Data, SLICE};
 use super::{DumpReport, DumpRequest, Run, TableReport, selection_record};
 use crate::base::{Digest, TableName};
-use crate::catalog::ddl::{SchemaDump, Section};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::ddl::{SchemaDump, SchemaEntry, Section};
+use crate::catalog::{LargeObjects, Relation, RelationKind, Sequence};
 use crate::codec::rowset::ROWSET_ALG;
 use crate::manifest::{
-    Body, FORMAT, Head, Link, Manifest, Omission, RowsetAlgorithm, SealedManifest, StoredObject, Table, Tool,
-    Warning,
+    Body, FORMAT, Head, Link, Manifest, Omission, RowsetAlgorithm, SealedManifest, StoredObject, TIMESCALE,
+    Table, Tool, Warning,
 };
 use crate::ops::{ExitCode, OpsError};
 use crate::pg::Locked;
 use crate::pg::client_tools::PgDump;
+use crate::pg::timescale::{EXTENSION, Surveyed};
+use crate::plan::ddl::timescale::cleaned;
 use crate::plan::ddl::{RestoreOptions, Selection, script};
 use crate::plan::dump::Chosen;
 use crate::store::Staging;
 
+/// What is read last under the snapshot: never behind the rows.
+pub(super) struct Tail {
+    sequences: Vec<Sequence>,
+    large_objects: Option<LargeObjects>,
+}
+
 impl Run<'_> {
+    /// What is read last under the snapshot.
+    pub(super) async fn tail(&self, locked: &Locked) -> Result<Tail, OpsError> {
+        let everything = self.request.selection.is_everything() && !self.request.schema_only;
+        Ok(Tail {
+            sequences: self.sequences(locked).await?,
+            large_objects: if everything { Some(locked.large_objects().await?) } else { None },
+        })
+    }
+
     /// Writes the schema and puts the manifest together.
-    pub(super) async fn manifest(
+    pub(super) fn manifest(
         &mut self,
         locked: &Locked,
         staging: &Staging,
         data: Data,
+        tail: Tail,
         schema: Option<SchemaDump>,
         tool: Option<&PgDump>,
     ) -> Result<SealedManifest, OpsError> {
@@ -35,9 +53,12 @@ impl Run<'_> {
             Some(schema) => Some(self.store_schema(staging, schema, &mut objects)?),
             None => None,
         };
-        let sequences = self.sequences(locked).await?;
-        let everything = self.request.selection.is_everything() && !self.request.schema_only;
-        let large_objects = if everything { Some(locked.large_objects().await?) } else { None };
+        let timescale = self.kept_timescale();
+        if let (Some(surveyed), Some(_)) = (&self.timescale, &timescale) {
+            store(staging, "schema/timescale.json", surveyed.raw.to_string().as_bytes(), &mut objects)?;
+        }
+        let consistent = self.note_late(&data.tables);
+        let required = data.tables.iter().any(|table| table.kind.is_chunked());
         let previous = self
             .vault
             .manifests()?
@@ -45,7 +66,7 @@ impl Run<'_> {
             .map(|sealed| Link { id: sealed.manifest.head.id.clone(), root: sealed.root });
         let manifest = Manifest {
             format: FORMAT.to_owned(),
-            required: Vec::new(),
+            required: if required { vec![TIMESCALE.to_owned()] } else { Vec::new() },
             head: Head {
                 id: staging.id().clone(),
                 vault: self.vault.id().clone(),
@@ -68,14 +89,14 @@ impl Run<'_> {
                 snapshot: locked.snapshot.clone(),
                 selection: selection_record(self.request),
                 tables: data.tables,
-                sequences,
-                large_objects,
+                sequences: tail.sequences,
+                large_objects: tail.large_objects,
                 populated_views: self.populated_views(),
                 schema: schema_index,
                 omitted: self.omissions(),
                 warnings: std::mem::take(&mut self.warnings),
-                timescale: None,
-                consistent: true,
+                timescale,
+                consistent,
             },
         };
         Ok(SealedManifest::seal(manifest)?)
@@ -111,18 +132,16 @@ impl Run<'_> {
         ];
         let index = objects.len();
         for (path, bytes) in files {
-            staging.write(path, &bytes)?;
-            let digest = Digest::of(&bytes);
-            objects.push(StoredObject {
-                path: staging.final_path(path),
-                bytes: bytes.len() as u64,
-                blake3: digest,
-            });
+            store(staging, path, &bytes, objects)?;
         }
         Ok(index)
     }
 
     fn selected_schema(&self, schema: SchemaDump) -> SchemaDump {
+        let schema = match &self.timescale {
+            Some(surveyed) => cleaned(schema, &surveyed.timescale),
+            None => schema,
+        };
         let selection = &self.request.selection;
         if selection.is_everything() {
             return schema;
@@ -132,10 +151,18 @@ impl Run<'_> {
         let table = |name: &TableName| selection.takes(name) || chosen.contains(name);
         let by_schema = selection.tables.is_empty();
         let takes_schema = |name: &str| by_schema && selection.takes_schema(name);
-        Selection { table: &table, schema: &takes_schema }.apply(&schema).dump
+        let mut selected = Selection { table: &table, schema: &takes_schema }.apply(&schema).dump;
+        if self.chosen.tables.iter().any(|relation| relation.hypertable.is_some()) {
+            // No hypertable without the extension; its entry belongs to no schema that could be chosen.
+            let extension = |entry: &&SchemaEntry| entry.kind == "EXTENSION" && entry.name == EXTENSION;
+            let missing =
+                schema.entries.iter().find(extension).filter(|entry| !selected.entries.contains(entry));
+            selected.entries.splice(0..0, missing.cloned());
+        }
+        selected
     }
 
-    async fn sequences(&mut self, locked: &Locked) -> Result<Vec<crate::catalog::Sequence>, OpsError> {
+    async fn sequences(&self, locked: &Locked) -> Result<Vec<Sequence>, OpsError> {
         let selection = &self.request.selection;
         let mut kept = Vec::new();
         let mut unreadable = Vec::new();
@@ -174,6 +201,19 @@ impl Run<'_> {
         }
         omitted
     }
+}
+
+/// Writes a file that is no piece.
+fn store(
+    staging: &Staging,
+    path: &str,
+    bytes: &[u8],
+    objects: &mut Vec<StoredObject>,
+) -> Result<(), OpsError> {
+    staging.write(path, bytes)?;
+    let path = staging.final_path(path);
+    objects.push(StoredObject { path, bytes: bytes.len() as u64, blake3: Digest::of(bytes) });
+    Ok(())
 }
 
 fn this_tool(pg_dump: Option<&PgDump>) -> Tool {
@@ -236,20 +276,33 @@ fn table_report(manifest: &Manifest, table: &Table) -> TableReport {
 }
 
 /// What would be done.
-pub(super) fn dry_run(request: &DumpRequest, chosen: &Chosen, began: Instant) -> DumpReport {
+pub(super) fn dry_run(
+    request: &DumpRequest,
+    chosen: &Chosen,
+    timescale: Option<&Surveyed>,
+    began: Instant,
+) -> DumpReport {
+    let chunks = |relation: &Relation| timescale?.chunks.get(&relation.hypertable?);
     let tables: Vec<TableReport> = chosen
         .tables
         .iter()
         .map(|relation| {
             let pages = crate::plan::units::pages_per_unit(relation, None);
+            let chunks = chunks(relation).map(Vec::as_slice).unwrap_or_default();
             TableReport {
                 table: relation.name.clone(),
-                rows: u64::try_from(relation.estimated_rows).unwrap_or(0),
-                bytes: relation.pages * 8192 + relation.toast_bytes,
+                rows: u64::try_from(relation.estimated_rows).unwrap_or(0)
+                    + chunks.iter().map(|chunk| chunk.rows).sum::<u64>(),
+                bytes: relation.pages * 8192
+                    + relation.toast_bytes
+                    + chunks.iter().map(|chunk| chunk.bytes).sum::<u64>(),
                 stored: 0,
                 pieces: 0,
                 reused: 0,
-                units: crate::plan::units::split(0, relation, pages).len(),
+                units: match relation.hypertable {
+                    Some(_) => chunks.len(),
+                    None => crate::plan::units::split(0, relation, pages).len(),
+                },
                 exceptions: 0,
             }
         })

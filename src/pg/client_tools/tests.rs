@@ -52,7 +52,10 @@ async fn the_password_goes_by_environment_and_never_by_argument() {
     let tool = PgDump::from_setting(path.to_str().unwrap()).await.unwrap();
     let connection =
         ConnectionParameters { password: Some(Secret::new("hunter2")), ..ConnectionParameters::default() };
-    let error = tool.schema(&connection, Some("00000003-0000001B-1"), wait()).await.unwrap_err();
+    let error = tool
+        .schema(&connection, Some("00000003-0000001B-1"), wait(), &Excluded::default())
+        .await
+        .unwrap_err();
     let ClientToolError::Failed { message, .. } = error else { panic!("{error}") };
     let (args, rest) = message.split_once('\n').unwrap();
     assert!(
@@ -86,7 +89,8 @@ async fn what_is_no_archive_is_an_error_that_names_the_program() {
     let directory = tempfile::tempdir().unwrap();
     let path = script(directory.path(), "pg_dump", &format!("{VERSION}\necho hello"));
     let tool = PgDump::from_setting(path.to_str().unwrap()).await.unwrap();
-    let error = tool.schema(&ConnectionParameters::default(), None, wait()).await.unwrap_err();
+    let error =
+        tool.schema(&ConnectionParameters::default(), None, wait(), &Excluded::default()).await.unwrap_err();
     assert!(
         matches!(&error, ClientToolError::Archive { program, .. } if program.ends_with("pg_dump")),
         "{error}"

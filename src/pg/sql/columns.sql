@@ -1,3 +1,4 @@
+-- $1: tables that are no user's.
 SELECT a.attrelid,
        a.attnum,
        a.attname,
@@ -21,4 +22,5 @@ SELECT a.attrelid,
    AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
    AND n.nspname !~ '^pg_(toast_)?temp_'
+   AND NOT EXISTS (SELECT FROM pg_catalog.unnest($1::oid[]) AS h WHERE h = c.oid)
  ORDER BY a.attrelid, a.attnum

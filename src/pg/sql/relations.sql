@@ -1,5 +1,6 @@
 -- Everything that can hold rows or stand for rows, from pg_catalog alone: information_schema hides what the role may not see.
 -- $1: the tables whose size is measured. Measuring waits for whoever has locked the table, so all others are estimated.
+-- $2: tables that are no user's.
 SELECT c.oid,
        n.nspname,
        c.relname,
@@ -49,4 +50,5 @@ SELECT c.oid,
    AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
    AND n.nspname !~ '^pg_(toast_)?temp_'
+   AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::oid[]) AS h WHERE h = c.oid)
  ORDER BY n.nspname, c.relname

@@ -9,7 +9,7 @@ use tokio_postgres::NoTls;
 
 use super::*;
 use crate::base::{Silent, TableName};
-use crate::pg::client_tools::{ConnectionParameters, Search};
+use crate::pg::client_tools::{ConnectionParameters, Excluded, Search};
 use crate::pg::throwaway::{Throwaway, ThrowawayOptions};
 use crate::plan::ddl::{pre_data, roles};
 
@@ -81,7 +81,7 @@ async fn dump(database: &str) -> SchemaDump {
         client.query_one("SELECT current_setting('server_version_num')::int4", &[]).await.unwrap().get(0);
     let search = Search { setting: None, path: std::env::var_os("PATH") };
     let tool = search.pg_dump(u32::try_from(version / 10_000).unwrap()).await.unwrap();
-    tool.schema(&connection, None, std::time::Duration::from_secs(30)).await.unwrap()
+    tool.schema(&connection, None, std::time::Duration::from_secs(30), &Excluded::default()).await.unwrap()
 }
 
 fn run_of<'a>(dump: &'a SchemaDump, journal: &'a dyn Journal) -> Run<'a> {

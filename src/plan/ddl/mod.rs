@@ -14,6 +14,7 @@ pub mod schedule;
 pub mod script;
 pub mod selection;
 pub mod statements;
+pub mod timescale;
 
 pub use rename::{RenameWarning, Renamed, Renames, rename};
 pub use roles::roles;

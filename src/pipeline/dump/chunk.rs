@@ -1,0 +1,79 @@
+//! One chunk under the dump's snapshot: look, read, look again. What was not what the snapshot shows is thrown away.
+
+use super::{Attempt, DumpError, Lanes, UnitJob};
+use crate::pg::PgError;
+use crate::pg::timescale::{ChunkLane, ChunkRead, changed_while_read};
+
+impl Lanes<'_> {
+    /// Reads a chunk; its files are kept only if nothing happened to it.
+    pub(super) async fn attempt_chunk(
+        &self,
+        lane: &ChunkLane,
+        job: &UnitJob,
+        chunk: &ChunkRead,
+    ) -> Result<Attempt, DumpError> {
+        lane.begin(Some(&self.locked.snapshot.name), self.patience).await?;
+        let before = lane.mark(chunk).await?;
+        let read = self.read_counted(lane, job, chunk).await;
+        if let Err(error) = &read
+            && !was_refused(error)
+        {
+            return read.map(|(done, _)| Attempt::Stored(done));
+        }
+        lane.end().await?;
+        let why = changed_while_read(&before, &lane.mark(chunk).await?);
+        match read {
+            Ok((done, counted)) => {
+                let differs = counted.filter(|counted| *counted != done.2.rowset.rows);
+                let why = why.map(str::to_owned).or(differs.map(|counted| {
+                    format!("its compressed rows are {counted}, {} were read", done.2.rowset.rows)
+                }));
+                let Some(why) = why else { return Ok(Attempt::Stored(done)) };
+                done.2.discard(&job.target.staging)?;
+                Ok(Attempt::Changed(why))
+            }
+            // A relation that is gone is not found by its name any more, whatever the snapshot.
+            Err(error) => match (why, is_lock_timeout(&error)) {
+                (Some(why), _) => Ok(Attempt::Changed(why.to_owned())),
+                (None, true) => Ok(Attempt::Changed("somebody else held its lock".to_owned())),
+                (None, false) => Err(error),
+            },
+        }
+    }
+
+    async fn read_counted(
+        &self,
+        lane: &ChunkLane,
+        job: &UnitJob,
+        chunk: &ChunkRead,
+    ) -> Result<(super::Done, Option<u64>), DumpError> {
+        let counted = lane.counted(chunk).await?;
+        Ok((self.read(lane.session(), job).await?, counted))
+    }
+}
+
+/// The server said no, and the connection still stands.
+pub(super) fn was_refused(error: &DumpError) -> bool {
+    matches!(error, DumpError::Pg(PgError::Query { .. }))
+        && matches!(error, DumpError::Pg(error) if !error.is_connection_lost())
+}
+
+pub(super) fn is_lock_timeout(error: &DumpError) -> bool {
+    matches!(error, DumpError::Pg(error) if error.code().is_some_and(|code| code.code() == "55P03"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::timescale::Marked;
+
+    #[test]
+    fn a_mark_that_moved_or_went_is_a_change() {
+        let mark = |text: &str| -> Marked { Some(text.to_owned()) };
+        assert_eq!(changed_while_read(&mark("(1,9)"), &mark("(1,9)")), None);
+        assert!(
+            changed_while_read(&mark("(1,9)"), &mark("(1,10)")).is_some_and(|why| why.contains("compressed"))
+        );
+        assert_eq!(changed_while_read(&mark("(1,9)"), &None), Some("it was dropped"));
+    }
+}
