@@ -156,6 +156,13 @@ pub fn compression(functions: &Functions, compression: &Compression) -> String {
     options.join(", ")
 }
 
+/// The same for versions that choose `segmentby` at once, and may choose a column of the source's `orderby`: without
+/// any. `None` where there is no choice left.
+pub fn decided(compression: &Compression) -> Option<Compression> {
+    let open = compression.segment_by.is_none() && compression.order_by.is_some();
+    open.then(|| Compression { segment_by: Some(Vec::new()), ..compression.clone() })
+}
+
 /// The first version with `compress_index`.
 pub const COMPRESS_INDEX: (u32, u32) = (2, 22);
 

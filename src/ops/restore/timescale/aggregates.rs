@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
+use super::compression::settings_step;
 use super::steps::Step;
-use crate::base::{Event, TableName, quote_literal};
+use crate::base::{Event, TableName, quote_ident, quote_literal};
 use crate::catalog::ddl::SchemaEntry;
-use crate::catalog::timescale::Aggregate;
+use crate::catalog::timescale::{Aggregate, Range};
 use crate::ops::OpsError;
 use crate::ops::restore::{Mode, Restore, RestoreReport};
 use crate::pg::PgError;
 use crate::pipeline::schema::{Run, prepare};
+use crate::plan::chunks::{axis, conditions};
 use crate::plan::load::{TableWay, jobs};
 use crate::plan::timescale::calls::{self, Functions};
 
@@ -57,6 +59,7 @@ impl Restore<'_> {
             key: format!("aggregate:{what}:{}", aggregate.view.sql()),
             label: format!("{what} of {view}"),
             sql,
+            otherwise: Vec::new(),
         };
         let interval = calls::chunk_interval(functions, rows, hypertable);
         self.steps(vec![step("interval", interval.into_iter().collect())], 1).await?;
@@ -71,10 +74,9 @@ impl Restore<'_> {
         }
         let indexes = self.index_statements(aggregate, rows).await?;
         self.steps(vec![step("indexes", indexes)], 1).await?;
-        if let Some(compression) = &hypertable.compression {
-            let options = calls::compression(functions, compression);
-            let sql = vec![format!("ALTER MATERIALIZED VIEW {} SET ({options})", view.sql())];
-            self.steps(vec![step("compression settings", sql)], 1).await?;
+        if hypertable.compression.is_some() {
+            let settings = settings_step(functions, hypertable, "MATERIALIZED VIEW", view);
+            self.steps(vec![settings], 1).await?;
             let chunks = self.compress_steps(functions, hypertable, &aggregate.view, rows);
             self.steps(chunks, self.request.jobs).await?;
         }
@@ -83,8 +85,11 @@ impl Restore<'_> {
                 format!("ALTER MATERIALIZED VIEW {} SET (timescaledb.materialized_only = false)", view.sql());
             self.steps(vec![step("options", vec![sql])], 1).await?;
         }
-        if !self.request.schema_only && lowest.is_some() && self.request.slice.is_everything() {
-            report.warnings.extend(self.watermark_differs(aggregate, view).await?);
+        if lowest.is_some() {
+            if self.request.slice.is_everything() {
+                report.warnings.extend(self.watermark_differs(aggregate, view).await?);
+            }
+            report.warnings.extend(self.history(aggregate, view, rows).await?);
         }
         Ok(())
     }
@@ -145,6 +150,51 @@ impl Restore<'_> {
             there.iter().filter_map(|row| tail(row.get(0))).map(|(tail, _)| tail).collect();
         let wanted = aggregate.indexes.iter().filter_map(|definition| tail(definition));
         Ok(wanted.filter(|(tail, _)| !there.contains(tail)).map(|(_, sql)| sql).collect())
+    }
+
+    /// Says so where a refresh would delete rows: it computes buckets anew from what the source still has, and some are
+    /// older than that. All buckets up to the first row of the source are, but for the last of them.
+    async fn history(
+        &self,
+        aggregate: &Aggregate,
+        view: &TableName,
+        rows: &TableName,
+    ) -> Result<Option<String>, OpsError> {
+        let ranges = |name: &TableName, column: &str| {
+            let chunks = self.sealed.manifest.table(name).into_iter().flat_map(|table| &table.units);
+            let chunks = chunks.filter_map(|unit| unit.chunk.as_ref());
+            chunks.filter_map(|chunk| chunk.chunk.ranges.get(column).copied()).min()
+        };
+        let source = self.timescale().and_then(|timescale| timescale.rows_of(&aggregate.over)?.time());
+        let (Some(source), Some(time)) = (source, aggregate.hypertable.time()) else { return Ok(None) };
+        let first = ranges(&aggregate.over, &source.column);
+        let own = ranges(&aggregate.view, &time.column);
+        if first.zip(own).is_some_and(|(first, own)| own.from >= first.from) {
+            return Ok(None);
+        }
+        let over = self.scope.relation(&aggregate.over);
+        let there = self.target.materialisations().await?;
+        // Only the first chunk is read, where that is known.
+        let bound = first.map(|first| Range { from: Range::MIN, to: first.to });
+        let bounds = bound.map(|bound| conditions(source, bound)).unwrap_or_default();
+        let filter = bounds.first().map(|bound| format!(" WHERE {bound}")).unwrap_or_default();
+        let bucket = quote_ident(&time.column);
+        let sql = format!(
+            "WITH first AS (SELECT min({}) AS at FROM {}{filter}) SELECT count(*) > 1 OR bool_or(first.at IS NULL) \
+             FROM first, LATERAL (SELECT DISTINCT r.{bucket} FROM {} r \
+             WHERE first.at IS NULL OR r.{bucket} <= first.at ORDER BY 1 LIMIT 2) buckets",
+            axis(source),
+            there.get(&over).unwrap_or(&over).sql(),
+            rows.sql()
+        );
+        let found = self.target.client().query_one(&sql, &[]).await;
+        let found = found.map_err(|error| PgError::query("looking for an aggregate's history", error))?;
+        Ok((found.get::<_, Option<bool>>(0) == Some(true)).then(|| {
+            format!(
+                "{view} has rows from before the first of {over}: a refresh of that time, or one without a start, would \
+                 delete them"
+            )
+        }))
     }
 
     /// Says so where rows behind the source's watermark would not be shown, or others be.

@@ -3,7 +3,7 @@
 
 use super::steps::Step;
 use crate::base::{Event, TableName};
-use crate::catalog::timescale::Hypertable;
+use crate::catalog::timescale::{Compression, Hypertable};
 use crate::ops::OpsError;
 use crate::ops::restore::Restore;
 use crate::plan::timescale::calls::{self, Functions};
@@ -23,7 +23,7 @@ impl Restore<'_> {
         let mut chunks = Vec::new();
         for hypertable in tables {
             let name = self.scope.relation(&hypertable.name);
-            settings.push(settings_step(functions, hypertable, &name));
+            settings.push(settings_step(functions, hypertable, "TABLE", &name));
             chunks.extend(self.compress_steps(functions, hypertable, &hypertable.name, &name));
         }
         self.steps(settings, 1).await?;
@@ -48,24 +48,36 @@ impl Restore<'_> {
                 key: format!("compress:{}:{}", table.sql(), chunk.id),
                 label: format!("compressed a chunk of {rows}"),
                 sql: vec![calls::compress_chunk(functions, rows, chunk)],
+                otherwise: Vec::new(),
             })
             .collect()
     }
 }
 
-fn settings_step(functions: &Functions, hypertable: &Hypertable, name: &TableName) -> Step {
-    let settings = hypertable.compression.iter();
-    let mut sql: Vec<String> = settings
-        .map(|settings| {
-            format!("ALTER TABLE {} SET ({})", name.sql(), calls::compression(functions, settings))
-        })
-        .collect();
+/// The settings of a hypertable, or of an aggregate's, which is altered by its view (`what`: `TABLE`, `MATERIALIZED VIEW`).
+pub(super) fn settings_step(
+    functions: &Functions,
+    hypertable: &Hypertable,
+    what: &str,
+    name: &TableName,
+) -> Step {
+    let set = |settings: &Compression| {
+        format!("ALTER {what} {} SET ({})", name.sql(), calls::compression(functions, settings))
+    };
+    let settings = hypertable.compression.as_ref();
+    let mut sql: Vec<String> = settings.map(set).into_iter().collect();
+    let mut otherwise: Vec<String> = settings.and_then(calls::decided).iter().map(set).collect();
     if !hypertable.skipping.is_empty() && functions.version >= calls::CHUNK_SKIPPING {
-        sql.extend(calls::skipping(functions, name, &hypertable.skipping));
+        let skipping = calls::skipping(functions, name, &hypertable.skipping);
+        if !otherwise.is_empty() {
+            otherwise.extend(skipping.iter().cloned());
+        }
+        sql.extend(skipping);
     }
     Step {
-        key: format!("compression:{}", hypertable.name.sql()),
+        key: format!("compression:{}", name.sql()),
         label: format!("compression settings of {name}"),
         sql,
+        otherwise,
     }
 }

@@ -107,7 +107,6 @@ impl Question<'_> {
             Some(Err(why)) => self.plain(&why.to_string(), timescale, &aggregates, &mut replay),
             None => self.plain("--timescale plain", timescale, &aggregates, &mut replay),
         }
-        self.unreachable_history(&mut replay);
         if self.request.timescale == TimescaleMode::Require {
             let lost = replay.losses.iter().map(|loss| format!("--timescale require: {loss}"));
             replay.problems.extend(lost.collect::<Vec<_>>());
@@ -235,31 +234,6 @@ impl Question<'_> {
                 }
             }
         }
-    }
-
-    /// A refresh computes the aggregate anew from what its source still has, and deletes what it no longer can.
-    fn unreachable_history(&self, replay: &mut Replay) {
-        let earliest = |name: &TableName, column: Option<&str>| {
-            let ranges = self.chunks(name).filter_map(|chunk| chunk.ranges.get(column?));
-            ranges.map(|range| range.from).min()
-        };
-        let Some(timescale) = &self.manifest.body.timescale else { return };
-        let start = |name: &TableName| {
-            let time = timescale.rows_of(name).and_then(|rows| rows.time());
-            earliest(name, time.map(|time| &*time.column))
-        };
-        let mut notes = Vec::new();
-        for aggregate in &replay.aggregates {
-            let (own, source) = (start(&aggregate.view), start(&aggregate.over));
-            if own.is_some_and(|own| source.is_none_or(|source| own < source)) {
-                notes.push(format!(
-                    "{} has rows from before the first of {}: a refresh of that time (with NULL as its start, too) would \
-                     delete them",
-                    aggregate.view, aggregate.over
-                ));
-            }
-        }
-        replay.notes.extend(notes);
     }
 
     fn apache(&self, timescale: &Timescale, aggregates: &[&Aggregate], replay: &mut Replay) {

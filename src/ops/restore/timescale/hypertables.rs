@@ -37,6 +37,7 @@ impl Restore<'_> {
                 key: format!("hypertable:{}", hypertable.name.sql()),
                 label: format!("hypertable {name}"),
                 sql,
+                otherwise: Vec::new(),
             });
         }
         // One lane: hypertables that refer to each other's tables would wait for each other's locks.
@@ -82,6 +83,7 @@ impl Restore<'_> {
                 key: format!("chunks:{}:{number}", table.sql()),
                 label: format!("{} chunks of {rows}", batch.len()),
                 sql: batch.iter().map(|chunk| calls::create_chunk(functions, rows, chunk)).collect(),
+                otherwise: Vec::new(),
             })
             .collect()
     }

@@ -20,6 +20,18 @@ pub(super) struct Step {
     /// For people.
     pub(super) label: String,
     pub(super) sql: Vec<String>,
+    /// What to do instead where the server takes the statements for contradictory.
+    pub(super) otherwise: Vec<String>,
+}
+
+/// "syntax_error", by which TimescaleDB refuses options that contradict each other.
+const CONTRADICTORY: &str = "42601";
+
+async fn run(client: &Client, sql: &[String]) -> Result<(), tokio_postgres::Error> {
+    for sql in sql {
+        client.batch_execute(sql).await?;
+    }
+    Ok(())
 }
 
 impl Restore<'_> {
@@ -50,8 +62,18 @@ impl Restore<'_> {
         if claimed == 0 {
             return client.batch_execute("ROLLBACK").await.map_err(doing);
         }
-        for sql in &step.sql {
-            client.batch_execute(sql).await.map_err(doing)?;
+        if step.otherwise.is_empty() {
+            run(client, &step.sql).await.map_err(doing)?;
+        } else {
+            client.batch_execute("SAVEPOINT attempt").await.map_err(doing)?;
+            match run(client, &step.sql).await {
+                Ok(()) => {}
+                Err(error) if error.code().is_some_and(|code| code.code() == CONTRADICTORY) => {
+                    client.batch_execute("ROLLBACK TO SAVEPOINT attempt").await.map_err(doing)?;
+                    run(client, &step.otherwise).await.map_err(doing)?;
+                }
+                Err(error) => return Err(doing(error)),
+            }
         }
         client.batch_execute("COMMIT").await.map_err(doing)
     }
