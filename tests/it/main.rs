@@ -18,3 +18,4 @@ mod regress;
 mod restores;
 mod roundtrip;
 mod servers;
+mod timescale;

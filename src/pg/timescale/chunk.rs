@@ -115,25 +115,29 @@ impl ChunkLane {
 
     /// One text for each chunk: whatever TimescaleDB does to a chunk changes its catalog row, its settings' row, or the
     /// file of one of its tables. `pg_class.relfilenode` as a column is read under the snapshot, as a function it is not.
-    fn marks(&self) -> &'static str {
-        if self.shape.settings_name_companions {
-            "SELECT c.id, ROW(c.id, c.xmin, c.status, k.oid, k.relfilenode, s.xmin, p.oid, p.relfilenode)::pg_catalog.text AS mark \
-             FROM (SELECT c.id, c.xmin, c.status, c.hypertable_id, coalesce((to_jsonb(c)->>'relid')::pg_catalog.regclass::oid, \
-                          (SELECT k.oid FROM pg_catalog.pg_class k JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace \
-                            WHERE n.nspname = to_jsonb(c)->>'schema_name' AND k.relname = to_jsonb(c)->>'table_name')) AS rel \
-                     FROM _timescaledb_catalog.chunk c) c \
-             LEFT JOIN pg_catalog.pg_class k ON k.oid = c.rel \
-             LEFT JOIN _timescaledb_catalog.compression_settings s ON s.relid = c.rel \
-             LEFT JOIN pg_catalog.pg_class p ON p.oid = s.compress_relid"
-        } else {
-            "SELECT c.id, ROW(c.id, c.xmin, c.status, c.compressed_chunk_id, k.oid, k.relfilenode, p.oid, p.relfilenode) \
-                 ::pg_catalog.text AS mark \
-             FROM _timescaledb_catalog.chunk c LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = c.schema_name \
-             LEFT JOIN pg_catalog.pg_class k ON k.relnamespace = n.oid AND k.relname = c.table_name \
-             LEFT JOIN _timescaledb_catalog.chunk cc ON cc.id = c.compressed_chunk_id \
-             LEFT JOIN pg_catalog.pg_namespace pn ON pn.nspname = cc.schema_name \
-             LEFT JOIN pg_catalog.pg_class p ON p.relnamespace = pn.oid AND p.relname = cc.table_name"
-        }
+    fn marks(&self) -> String {
+        let Shape { chunks_name_tables, settings_name_companions, .. } = self.shape;
+        let by_name = |chunk: &str, table: &str| {
+            format!(
+                "{table}.relname = {chunk}.table_name AND {table}.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n \
+                 WHERE n.nspname = {chunk}.schema_name)"
+            )
+        };
+        let table = if chunks_name_tables { "k.oid = c.relid::oid".to_owned() } else { by_name("c", "k") };
+        let companion = match settings_name_companions {
+            true => "LEFT JOIN _timescaledb_catalog.compression_settings s ON s.relid = k.oid \
+                     LEFT JOIN pg_catalog.pg_class p ON p.oid = s.compress_relid"
+                .to_owned(),
+            false => format!(
+                "LEFT JOIN _timescaledb_catalog.chunk s ON s.id = c.compressed_chunk_id \
+                 LEFT JOIN pg_catalog.pg_class p ON {}",
+                by_name("s", "p")
+            ),
+        };
+        format!(
+            "SELECT c.id, ROW(c.id, c.xmin, c.status, k.oid, k.relfilenode, s.xmin, p.oid, p.relfilenode)::pg_catalog.text \
+             AS mark FROM _timescaledb_catalog.chunk c LEFT JOIN pg_catalog.pg_class k ON {table} {companion}"
+        )
     }
 
     /// How many rows a compressed chunk has by its own count, without unpacking them; `None` where it cannot be told.

@@ -16,7 +16,7 @@ use super::survey::rows;
 use crate::base::TableName;
 use crate::catalog::timescale::{Chunk, Compression, Timescale};
 use parse::{About, Parts};
-use statements::{EXISTS, PARTS, Part, SETTINGS_NAME_COMPANIONS, SLICES_NAME_CHUNKS};
+use statements::{CHUNKS_NAME_TABLES, EXISTS, PARTS, Part, SETTINGS_NAME_COMPANIONS, SLICES_NAME_CHUNKS};
 
 pub use chunk::{ChunkLane, ChunkRead, LateRange, Marked, changed_while_read};
 pub use jobs::{PausedJobs, pause};
@@ -110,6 +110,8 @@ impl Refusal {
 pub struct Shape {
     /// Slices name their chunk.
     slices_name_chunks: bool,
+    /// A chunk's row names its table by OID.
+    chunks_name_tables: bool,
     /// Settings name the table of compressed rows.
     settings_name_companions: bool,
     /// The schema of internal functions.
@@ -124,6 +126,7 @@ impl Shape {
         let moved = moved.first().is_some_and(|row| row.get(0));
         Ok(Self {
             slices_name_chunks: exists(client, SLICES_NAME_CHUNKS).await?,
+            chunks_name_tables: exists(client, CHUNKS_NAME_TABLES).await?,
             settings_name_companions: exists(client, SETTINGS_NAME_COMPANIONS).await?,
             functions: if moved { "_timescaledb_functions" } else { "_timescaledb_internal" },
         })

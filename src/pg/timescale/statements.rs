@@ -27,8 +27,25 @@ const fn since(name: &'static str, needs: &'static str, sql: &'static str) -> Pa
 pub(super) const SLICES_NAME_CHUNKS: &str = "_timescaledb_catalog.dimension_slice.chunk_id";
 /// Where compression settings name the table of compressed rows (2.19 and newer).
 pub(super) const SETTINGS_NAME_COMPANIONS: &str = "_timescaledb_catalog.compression_settings.compress_relid";
+/// Where a chunk's row names its table by OID (2.29 and newer).
+pub(super) const CHUNKS_NAME_TABLES: &str = "_timescaledb_catalog.chunk.relid";
 /// Settings in one row a relation (2.14 and newer).
 const SETTINGS: &str = "_timescaledb_catalog.compression_settings";
+
+/// Chunks, their table found by a condition on `c` and `k`.
+macro_rules! chunk_sql {
+    ($table:literal) => {
+        concat!(
+            "SELECT (to_jsonb(c) || jsonb_build_object('oid', k.oid::int8, 'nspname', n.nspname, 'relname', k.relname, \
+                'am', a.amname, 'bytes', k.relpages::int8 * 8192, 'tuples', k.reltuples::int8, 'sizes', to_jsonb(z)))::text \
+             FROM _timescaledb_catalog.chunk c LEFT JOIN pg_catalog.pg_class k ON ",
+            $table,
+            " LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace LEFT JOIN pg_catalog.pg_am a ON a.oid = k.relam \
+             LEFT JOIN _timescaledb_catalog.compression_chunk_size z ON z.chunk_id = c.id \
+             WHERE NOT coalesce((to_jsonb(c)->>'dropped')::boolean, false) ORDER BY c.id"
+        )
+    };
+}
 
 pub(super) const PARTS: &[Part] = &[
     part(
@@ -46,20 +63,18 @@ pub(super) const PARTS: &[Part] = &[
             pg_catalog.format_type(d.column_type::oid, NULL))))::text \
         FROM _timescaledb_catalog.dimension d ORDER BY d.id",
     ),
-    // The relation by its OID where the row has one (2.29 and newer), else by its name.
-    part(
-        "chunk",
-        "WITH c AS MATERIALIZED (SELECT to_jsonb(c) AS j FROM _timescaledb_catalog.chunk c), \
-        r AS (SELECT j, coalesce((j->>'relid')::pg_catalog.regclass, pg_catalog.to_regclass( \
-                pg_catalog.format('%I.%I', j->>'schema_name', j->>'table_name')))::oid AS rel \
-              FROM c WHERE NOT coalesce((j->>'dropped')::boolean, false)) \
-        SELECT (j || jsonb_build_object('oid', rel::int8, 'nspname', n.nspname, 'relname', k.relname, 'am', a.amname, \
-            'bytes', k.relpages::int8 * 8192, 'tuples', k.reltuples::int8, \
-            'sizes', (SELECT to_jsonb(z) FROM _timescaledb_catalog.compression_chunk_size z \
-                       WHERE z.chunk_id = (j->>'id')::int4)))::text \
-        FROM r JOIN pg_catalog.pg_class k ON k.oid = rel JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace \
-        LEFT JOIN pg_catalog.pg_am a ON a.oid = k.relam ORDER BY (j->>'id')::int4",
-    ),
+    // The table from pg_class itself, as the snapshot shows it: functions look at the newest catalog, and a chunk that was
+    // dropped a moment ago would just be missing.
+    since("chunk", CHUNKS_NAME_TABLES, chunk_sql!("k.oid = c.relid::oid")),
+    Part {
+        name: "chunk",
+        needs: None,
+        unless: Some(CHUNKS_NAME_TABLES),
+        sql: chunk_sql!(
+            "k.relname = c.table_name AND k.relnamespace = \
+             (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = c.schema_name)"
+        ),
+    },
     since(
         "slice",
         SLICES_NAME_CHUNKS,
