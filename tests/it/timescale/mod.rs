@@ -2,6 +2,7 @@
 //! `scripts/test.sh` repeats that in its last lines.
 
 mod dump;
+mod restore;
 mod schedules;
 
 use std::collections::BTreeMap;
