@@ -7,7 +7,7 @@ use super::{Mode, RestoreRequest, RolesMode, TimescaleMode};
 use crate::base::TableName;
 use crate::manifest::{Manifest, SealedManifest, TableKind};
 use crate::ops::OpsError;
-use crate::pg::{ForeignKey, NoOffer, Offer, PgError, Target, TargetFacts, TargetTable};
+use crate::pg::{EnabledTrigger, ForeignKey, NoOffer, Offer, PgError, Target, TargetFacts, TargetTable};
 use crate::pipeline::journal::RestoreJournal;
 
 /// What the target has, and its server offers.
@@ -28,6 +28,8 @@ pub(super) struct Ground {
     pub(super) large_objects: bool,
     /// What it offers of TimescaleDB; absent where nobody needs to know.
     pub(super) timescale: Option<Result<Offer, NoOffer>>,
+    /// Triggers that would have to be switched off while rows come in, where hypertables are there.
+    pub(super) triggers: Vec<EnabledTrigger>,
 }
 
 impl Ground {
@@ -45,6 +47,7 @@ impl Ground {
             foreign_keys: target.foreign_keys().await?,
             large_objects: target.has_large_objects().await?,
             timescale: None,
+            triggers: Vec::new(),
         })
     }
 
@@ -93,6 +96,9 @@ pub(super) async fn ground(
     let mut ground = Ground::survey(&target).await?;
     if needs_offer(request, &sealed.manifest) {
         ground.timescale = Some(target.timescale().await?);
+        if request.fills_existing() && !request.triggers {
+            ground.triggers = target.enabled_triggers().await?;
+        }
     }
     ground.resumed = journal.is_some();
     ground.chosen = journal.and_then(|journal| journal.chosen());
@@ -256,6 +262,18 @@ fn existing_tables(
         }
         if request.mode == Mode::OnlyMissing && there.primary_key.is_empty() {
             problems.push(format!("{name} has no primary key, so nobody can tell which rows are missing"));
+        }
+        if let Some(Ok(offer)) = &ground.timescale
+            && offer.hypertables.contains(&name)
+        {
+            let triggers = ground.triggers.iter().filter(|trigger| trigger.table == name);
+            problems.extend(triggers.map(|trigger| {
+                format!(
+                    "{name} is a hypertable, whose triggers cannot be switched off while rows come in ({}): drop them \
+                     and make them again afterwards, or say --triggers to let them fire",
+                    trigger.disable
+                )
+            }));
         }
         if request.mode == Mode::Replace {
             let keys = ground.foreign_keys.iter().filter(|key| key.cascades && key.references == name);

@@ -229,24 +229,43 @@ pub fn watermark(
     ])
 }
 
-/// An index of an aggregate's materialised rows, on the hypertable that holds them in the target: its definition from
-/// `USING` on, and the statement. A name made from the source's hypertable is left to the server.
-pub fn index(definition: &str, rows: &TableName) -> Option<(String, String)> {
-    let tokens = crate::plan::ddl::ast::tokens(definition)?;
-    let word = |token: &pg_query::protobuf::ScanToken| {
-        let (start, end) = (usize::try_from(token.start).ok()?, usize::try_from(token.end).ok()?);
-        Some((start, definition.get(start..end)?))
-    };
-    let words: Vec<(usize, &str)> = tokens.iter().filter_map(word).collect();
-    let using = words.iter().find(|(_, text)| text.eq_ignore_ascii_case("USING"))?.0;
-    let at = words.iter().position(|(_, text)| text.eq_ignore_ascii_case("INDEX"))?;
-    let unique = words.iter().take(at).any(|(_, text)| text.eq_ignore_ascii_case("UNIQUE"));
-    let name = words.get(at + 1).map(|(_, text)| *text).unwrap_or_default();
-    let own = name.trim_matches('"').starts_with("_materialized_hypertable_");
-    let name = if own || name.eq_ignore_ascii_case("ON") { String::new() } else { format!("{name} ") };
-    let unique = if unique { "UNIQUE " } else { "" };
-    let tail = definition.get(using..)?.to_owned();
-    Some((tail.clone(), format!("CREATE {unique}INDEX {name}ON {} {tail}", rows.sql())))
+/// An index of an aggregate's materialised rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Its definition from `USING` on: what tells whether it is there already.
+    pub tail: String,
+    /// Its name, quoted as it was, unless it was made from that of the source's hypertable.
+    pub name: Option<String>,
+    unique: bool,
+}
+
+impl Index {
+    /// Reads what `pg_get_indexdef` gives.
+    pub fn of(definition: &str) -> Option<Self> {
+        let tokens = crate::plan::ddl::ast::tokens(definition)?;
+        let word = |token: &pg_query::protobuf::ScanToken| {
+            let (start, end) = (usize::try_from(token.start).ok()?, usize::try_from(token.end).ok()?);
+            Some((start, definition.get(start..end)?))
+        };
+        let words: Vec<(usize, &str)> = tokens.iter().filter_map(word).collect();
+        let is = |word: &str| words.iter().position(|(_, text)| text.eq_ignore_ascii_case(word));
+        let (index, using) = (is("INDEX")?, is("USING")?);
+        let name = words.get(index + 1).map(|(_, text)| *text)?;
+        let own = name.trim_matches('"').starts_with("_materialized_hypertable_");
+        Some(Self {
+            tail: definition.get(words.get(using)?.0..)?.to_owned(),
+            name: (!own && !name.eq_ignore_ascii_case("ON")).then(|| name.to_owned()),
+            unique: is("UNIQUE").is_some_and(|unique| unique < index),
+        })
+    }
+
+    /// The statement that makes it through the aggregate's view: its owner need not be allowed to make anything in the
+    /// schema where the rows lie. Without a name the server finds one.
+    pub fn statement(&self, view: &TableName, named: bool) -> String {
+        let unique = if self.unique { "UNIQUE " } else { "" };
+        let name = self.name.as_ref().filter(|_| named).map(|name| format!("{name} ")).unwrap_or_default();
+        format!("CREATE {unique}INDEX {name}ON {} {}", view.sql(), self.tail)
+    }
 }
 
 #[cfg(test)]
@@ -326,18 +345,15 @@ mod tests {
     }
 
     #[test]
-    fn an_index_moves_to_the_targets_own_hypertable() {
-        let rows = TableName::new("_timescaledb_internal", "_materialized_hypertable_9");
+    fn an_index_is_made_through_the_view() {
+        let view = TableName::new("md", "v");
         let made = "CREATE INDEX _materialized_hypertable_3_b_idx ON _timescaledb_internal._materialized_hypertable_3 \
                     USING btree (b DESC)";
-        let (tail, sql) = index(made, &rows).unwrap();
-        assert_eq!(tail, "USING btree (b DESC)");
-        assert_eq!(
-            sql,
-            "CREATE INDEX ON \"_timescaledb_internal\".\"_materialized_hypertable_9\" USING btree (b DESC)"
-        );
-        assert!(
-            index("CREATE INDEX \"Mine\" ON a.b USING btree (c)", &rows).unwrap().1.contains("\"Mine\" ON")
-        );
+        let index = Index::of(made).unwrap();
+        assert_eq!(index.tail, "USING btree (b DESC)");
+        assert_eq!(index.statement(&view, true), "CREATE INDEX ON \"md\".\"v\" USING btree (b DESC)");
+        let mine = Index::of("CREATE INDEX \"Mine\" ON a.b USING btree (c)").unwrap();
+        assert_eq!(mine.statement(&view, true), "CREATE INDEX \"Mine\" ON \"md\".\"v\" USING btree (c)");
+        assert!(mine.statement(&view, false).starts_with("CREATE INDEX ON"));
     }
 }

@@ -14,7 +14,7 @@ use crate::pg::PgError;
 use crate::pipeline::schema::{Run, prepare};
 use crate::plan::chunks::{axis, conditions};
 use crate::plan::load::{TableWay, jobs};
-use crate::plan::timescale::calls::{self, Functions};
+use crate::plan::timescale::calls::{self, Functions, Index};
 
 impl Restore<'_> {
     /// Makes the aggregates, those that others are built on first.
@@ -72,7 +72,7 @@ impl Restore<'_> {
             let sql = calls::watermark(functions, rows, view, time, lowest).unwrap_or_default();
             self.steps(vec![step("watermark", sql)], 1).await?;
         }
-        let indexes = self.index_statements(aggregate, rows).await?;
+        let indexes = self.index_statements(aggregate, view, rows).await?;
         self.steps(vec![step("indexes", indexes)], 1).await?;
         if hypertable.compression.is_some() {
             let settings = settings_step(functions, hypertable, "MATERIALIZED VIEW", view);
@@ -137,19 +137,26 @@ impl Restore<'_> {
     async fn index_statements(
         &self,
         aggregate: &Aggregate,
+        view: &TableName,
         rows: &TableName,
     ) -> Result<Vec<String>, OpsError> {
         let sql = format!(
-            "SELECT pg_catalog.pg_get_indexdef(indexrelid) FROM pg_catalog.pg_index WHERE indrelid = {}",
+            "SELECT pg_catalog.pg_get_indexdef(i.indexrelid), pg_catalog.quote_ident(c.relname), i.indrelid = {0} \
+             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+             WHERE c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = {0})",
             calls::regclass(rows)
         );
         let there = self.target.client().query(&sql, &[]).await;
         let there = there.map_err(|error| PgError::query("listing an aggregate's indexes", error))?;
-        let tail = |definition: &str| calls::index(definition, rows);
-        let there: BTreeSet<String> =
-            there.iter().filter_map(|row| tail(row.get(0))).map(|(tail, _)| tail).collect();
-        let wanted = aggregate.indexes.iter().filter_map(|definition| tail(definition));
-        Ok(wanted.filter(|(tail, _)| !there.contains(tail)).map(|(_, sql)| sql).collect())
+        let names: BTreeSet<String> = there.iter().map(|row| row.get(1)).collect();
+        let own = there.iter().filter(|row| row.get(2));
+        let tails: BTreeSet<String> =
+            own.filter_map(|row| Index::of(row.get(0))).map(|index| index.tail).collect();
+        let wanted = aggregate.indexes.iter().filter_map(|definition| Index::of(definition));
+        let missing = wanted.filter(|index| !tails.contains(&index.tail));
+        // All aggregates' indexes share one schema, where another database object may have the name.
+        let is_free = |index: &Index| index.name.as_ref().is_some_and(|name| !names.contains(name));
+        Ok(missing.map(|index| index.statement(view, is_free(&index))).collect())
     }
 
     /// Says so where a refresh would delete rows: it computes buckets anew from what the source still has, and some are
