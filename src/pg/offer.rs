@@ -82,6 +82,18 @@ impl Target {
         of(&probe).await
     }
 
+    /// Hypertables that are there; none without TimescaleDB.
+    pub async fn hypertables(&self) -> Result<BTreeSet<TableName>, PgError> {
+        let there = "SELECT pg_catalog.to_regclass('timescaledb_information.hypertables') IS NOT NULL";
+        if !self.client().query_one(there, &[]).await.map_err(doing)?.get::<_, bool>(0) {
+            return Ok(BTreeSet::new());
+        }
+        let sql =
+            "SELECT hypertable_schema::text, hypertable_name::text FROM timescaledb_information.hypertables";
+        let rows = self.client().query(sql, &[]).await.map_err(doing)?;
+        Ok(rows.iter().map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect())
+    }
+
     /// Views of aggregates that are there, with the hypertables that hold their rows.
     pub async fn materialisations(&self) -> Result<BTreeMap<TableName, TableName>, PgError> {
         materialisations(self.client()).await

@@ -21,7 +21,11 @@ impl Restore<'_> {
         let disabled = self.disable_triggers(&there).await?;
         let mut deferred = Vec::new();
         let mut outcome = Ok(());
-        for level in self.levels(&there, &keys) {
+        let hypertables = match self.request.mode {
+            Mode::OnlyMissing => self.target.hypertables().await?,
+            Mode::Fail | Mode::Append | Mode::Replace => BTreeSet::new(),
+        };
+        for level in self.levels(&there, &keys, &hypertables) {
             // Two pieces may have bytes of the same large object, and only one of them can make it.
             let large = level.iter().any(|job| job.table.name == "pg_largeobject");
             let lanes = if large { 1 } else { self.request.jobs };
@@ -130,7 +134,12 @@ impl Restore<'_> {
     }
 
     /// Jobs in steps: a step begins when the one before has ended.
-    fn levels(&self, there: &BTreeMap<TableName, TargetTable>, keys: &[ForeignKey]) -> Vec<Vec<LoadJob>> {
+    fn levels(
+        &self,
+        there: &BTreeMap<TableName, TargetTable>,
+        keys: &[ForeignKey],
+        hypertables: &BTreeSet<TableName>,
+    ) -> Vec<Vec<LoadJob>> {
         let tables: Vec<(usize, &Table, TableName)> = self
             .scope
             .tables
@@ -144,7 +153,7 @@ impl Restore<'_> {
         let mut levels: BTreeMap<(bool, usize), Vec<LoadJob>> = BTreeMap::new();
         let mut through: BTreeMap<&TableName, Vec<LoadJob>> = BTreeMap::new();
         for (index, table, into) in &tables {
-            let way = self.way(table, into, there, keys);
+            let way = self.way(table, into, there, keys, hypertables);
             let made = jobs(&self.sealed.manifest, *index, &way);
             let is_first = |name: &TableName| self.request.first.iter().any(|pattern| pattern.matches(name));
             // Leaves are meant with their root.
@@ -182,6 +191,7 @@ impl Restore<'_> {
         into: &TableName,
         there: &BTreeMap<TableName, TargetTable>,
         keys: &[ForeignKey],
+        hypertables: &BTreeSet<TableName>,
     ) -> TableWay {
         let condition = self.request.where_.iter().find(|(pattern, _)| {
             pattern.matches(&table.name) || table.root.as_ref().is_some_and(|root| pattern.matches(root))
@@ -194,6 +204,8 @@ impl Restore<'_> {
             slice: self.slice_of(table),
             mode: self.request.mode,
             key: there.get(into).map(|there| there.primary_key.clone()).unwrap_or_default(),
+            looks: hypertables.contains(into),
+            time: self.time_of(table),
             at_once: keys.iter().any(|key| key.table == *into && key.references == *into),
         }
     }

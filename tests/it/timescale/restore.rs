@@ -145,6 +145,31 @@ async fn everything_comes_back_and_jobs_are_paused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dimensions_and_buckets_of_every_kind_come_back() {
+    let timescale = Timescale::with("").await;
+    if timescale.lacks_full("dimensions_and_buckets_of_every_kind_come_back") {
+        return;
+    }
+    timescale.run(&crate::bench_world::fixture("sql/timescale-odd.sql")).await;
+    timescale.world.dump().await;
+    let target = timescale.world.copy("odd");
+    let report = timescale
+        .world
+        .restore_with(target.clone(), |request| request.timescale = TimescaleMode::Require)
+        .await
+        .unwrap();
+    assert!(!report.warnings.iter().any(|warning| warning.contains("materialised up to")), "{report:#?}");
+    equal(&timescale.world, &target).await;
+    let (found, _) = described(&timescale, &target).await;
+    // How single chunks were compressed is no setting of the table.
+    assert_eq!(found, source(&timescale));
+    let owners = "SELECT string_agg(view_name || ' ' || view_owner, ', ' ORDER BY view_name) \
+                  FROM timescaledb_information.continuous_aggregates";
+    assert_eq!(value(&target, owners).await, timescale.value(owners).await);
+    assert_eq!(value(&target, "SELECT count(*)::text FROM o.mat").await.as_deref(), Some("5"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_target_lacks_is_listed_before_it_is_lost() {
     let timescale = Timescale::trading().await;
     timescale.world.dump().await;

@@ -125,6 +125,8 @@ impl Restore<'_> {
             slice: self.slice_of(table),
             mode: Mode::Fail,
             key: Vec::new(),
+            looks: false,
+            time: self.time_of(table),
             at_once: false,
         };
         let loads = jobs(&self.sealed.manifest, index, &way);

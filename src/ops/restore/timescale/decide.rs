@@ -248,7 +248,12 @@ impl Question<'_> {
     }
 
     fn plain(&self, who: &str, timescale: &Timescale, aggregates: &[&Aggregate], replay: &mut Replay) {
-        lost(&mut replay.losses, who, "ordinary tables instead of hypertables", replay.hypertables.iter());
+        lost(
+            &mut replay.losses,
+            who,
+            "tables of plain PostgreSQL instead of hypertables",
+            replay.hypertables.iter(),
+        );
         let compressed = replay.hypertables.iter().filter(|table| table.compression.is_some());
         lost(&mut replay.losses, who, "no compression", compressed);
         self.tables_instead(who, aggregates, replay);

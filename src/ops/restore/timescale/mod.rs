@@ -38,15 +38,22 @@ impl Restore<'_> {
         self.sealed.manifest.body.timescale.as_ref()
     }
 
+    /// The dimension of time of a chunked table, its function under the name that it has in the target.
+    pub(super) fn time_of(&self, table: &Table) -> Option<Dimension> {
+        let rows = self.timescale().and_then(|timescale| timescale.rows_of(&table.name));
+        let time = rows.and_then(|rows| rows.time())?;
+        let function = time.function.as_ref().map(|function| self.scope.routine(function));
+        Some(Dimension { function, ..time.clone() })
+    }
+
     /// The range of time that is wanted of a chunked table; none where all of it is.
     pub(super) fn slice_of(&self, table: &Table) -> Option<(Dimension, Range)> {
         let slice = &self.request.slice;
         if slice.is_everything() || !table.kind.is_chunked() {
             return None;
         }
-        let time = self.timescale()?.rows_of(&table.name)?.time()?;
-        let range = slice.on(time)?;
-        let function = time.function.as_ref().map(|function| self.scope.routine(function));
-        Some((Dimension { function, ..time.clone() }, range))
+        let time = self.time_of(table)?;
+        let range = slice.on(&time)?;
+        Some((time, range))
     }
 }
