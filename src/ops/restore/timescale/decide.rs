@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TimescaleMode;
 use crate::base::TableName;
 use crate::catalog::ddl::{CONTINUOUS_AGGREGATE, SchemaDump, SchemaEntry};
-use crate::catalog::timescale::{Aggregate, Hypertable, Timescale, TimescaleJob};
+use crate::catalog::timescale::{Aggregate, Chunk, Compression, Hypertable, Timescale, TimescaleJob};
 use crate::manifest::{Manifest, Table, TableKind};
 use crate::ops::restore::preflight::Ground;
 use crate::ops::restore::{Mode, RestoreRequest};
@@ -80,7 +80,7 @@ impl Question<'_> {
         self.dump.entries.iter().any(|entry| entry.kind == kind && entry.relation().as_ref() == Some(name))
     }
 
-    fn chunks(&self, name: &TableName) -> impl Iterator<Item = &crate::catalog::timescale::Chunk> {
+    fn chunks(&self, name: &TableName) -> impl Iterator<Item = &Chunk> {
         let units = self.manifest.table(name).into_iter().flat_map(|table| &table.units);
         units.filter_map(|unit| unit.chunk.as_ref()).map(|unit| &unit.chunk)
     }
@@ -184,14 +184,17 @@ impl Question<'_> {
 
     /// States of chunks that do not come back, since they are no data.
     fn states(&self, replay: &mut Replay) {
-        let names = replay.hypertables.iter().map(|table| &table.name);
-        let names: Vec<&TableName> = names.chain(replay.aggregates.iter().map(|a| &a.view)).collect();
-        for name in names {
+        let tables = replay.hypertables.iter().map(|table| (&table.name, &table.compression));
+        let aggregates = replay.aggregates.iter().map(|a| (&a.view, &a.hypertable.compression));
+        for (name, settings) in tables.chain(aggregates) {
             let frozen = self.chunks(name).filter(|chunk| chunk.status & 4 != 0).count();
             if frozen > 0 {
                 replay.notes.push(format!("{name}: {frozen} chunks were frozen; freeze_chunk freezes them"));
             }
-            let other = self.chunks(name).filter(|chunk| chunk.compression.is_some()).count();
+            let differs = |chunk: &&Chunk| {
+                chunk.compression.as_ref().is_some_and(|own| decided_otherwise(own, settings.as_ref()))
+            };
+            let other = self.chunks(name).filter(differs).count();
             if other > 0 {
                 replay.notes.push(format!(
                     "{name}: {other} chunks were compressed by other settings than the table's now; they are compressed \
@@ -272,9 +275,38 @@ impl Question<'_> {
     }
 }
 
+/// Whether a chunk was compressed otherwise than the settings say. What they leave open says nothing.
+fn decided_otherwise(chunk: &Compression, settings: Option<&Compression>) -> bool {
+    let Some(settings) = settings else { return true };
+    let segments = settings.segment_by.is_some() && settings.segment_by != chunk.segment_by;
+    let order = settings.order_by.is_some() && settings.order_by != chunk.order_by;
+    segments || order || (settings.index.is_some() && settings.index != chunk.index)
+}
+
 fn lost<'a>(losses: &mut Vec<String>, who: &str, what: &str, tables: impl Iterator<Item = &'a Hypertable>) {
     let names: Vec<String> = tables.map(|table| table.name.to_string()).collect();
     if !names.is_empty() {
         losses.push(format!("{who}: {what}: {}", names.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::timescale::OrderColumn;
+
+    #[test]
+    fn settings_that_leave_the_order_open_are_met_by_any() {
+        let by = |segment: Option<&str>, order: Option<&str>| Compression {
+            segment_by: segment.map(|column| vec![column.to_owned()]),
+            order_by: order.map(|column| {
+                vec![OrderColumn { column: column.to_owned(), descending: true, nulls_first: true }]
+            }),
+            index: None,
+        };
+        let settings = by(Some("d"), None);
+        assert!(!decided_otherwise(&by(Some("d"), Some("ts")), Some(&settings)));
+        assert!(decided_otherwise(&by(Some("e"), Some("ts")), Some(&settings)));
+        assert!(decided_otherwise(&by(None, None), None));
     }
 }
