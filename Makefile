@@ -30,7 +30,7 @@ build: setup-build ## Build the release binary
 test: setup-build setup-postgres setup-docker setup-python setup-faults ## Run every test, with Docker, PostgreSQL and the Parquet readers
 	@scripts/test.sh
 
-bench: setup-build setup-postgres ## Measure against the goals and print the table
+bench: setup-build setup-postgres setup-docker ## Measure against the goals and print the table
 	@echo "bench: cargo bench (close other programs; the numbers are this machine's)"
 	@$(CARGO) bench --locked
 

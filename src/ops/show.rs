@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::OpsError;
 use super::list::{AttestationLine, attestations};
 use crate::base::{BackupId, Digest, TableName, Timestamp};
-use crate::manifest::{Manifest, Omission, SelectionRecord, Snapshot, Table, TableKind, Warning};
+use crate::manifest::{ChunkUnit, Manifest, Omission, SelectionRecord, Snapshot, Table, TableKind, Warning};
 use crate::store::{BackupChoice, Vault};
 
 /// One backup in full.
@@ -47,6 +47,8 @@ pub struct ShowReport {
     pub large_objects: u64,
     /// Whether the schema is in it.
     pub schema: bool,
+    /// TimescaleDB, where the source had it.
+    pub timescale: Option<TimescaleLine>,
     /// False where some rows were read under a later snapshot.
     pub consistent: bool,
     /// What is in the database and not here.
@@ -55,6 +57,21 @@ pub struct ShowReport {
     pub warnings: Vec<Warning>,
     /// Everything that was verified or compared, oldest first.
     pub attestations: Vec<AttestationLine>,
+}
+
+/// What makes it a TimescaleDB database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TimescaleLine {
+    /// Its version.
+    pub version: String,
+    /// `timescale` or `apache`.
+    pub license: Option<String>,
+    /// Hypertables.
+    pub hypertables: usize,
+    /// Continuous aggregates.
+    pub aggregates: usize,
+    /// Policies and jobs.
+    pub jobs: usize,
 }
 
 /// One table of a backup.
@@ -78,10 +95,23 @@ pub struct TableLine {
     pub reused: usize,
     /// Values in exceptions sidecars.
     pub exceptions: u64,
-    /// `--where`.
+    /// `--where`, `--since`, `--until`.
     pub condition: Option<String>,
+    /// Chunks, where it is a hypertable or a continuous aggregate.
+    pub chunks: Option<ChunkCounts>,
     /// Columns and what they became.
     pub columns: Vec<ColumnLine>,
+}
+
+/// The chunks of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ChunkCounts {
+    /// All of them.
+    pub chunks: usize,
+    /// Compressed in the source, in whole or in part.
+    pub compressed: usize,
+    /// Read later than the rest.
+    pub late: usize,
 }
 
 /// One column of a table.
@@ -121,6 +151,13 @@ pub fn show(vault: &Vault, choice: &BackupChoice) -> Result<ShowReport, OpsError
         sequences: body.sequences.len(),
         large_objects: body.large_objects.as_ref().map_or(0, |objects| objects.count),
         schema: body.schema.is_some(),
+        timescale: body.timescale.as_ref().map(|found| TimescaleLine {
+            version: found.version.clone(),
+            license: found.license.clone(),
+            hypertables: found.hypertables.len(),
+            aggregates: found.aggregates.len(),
+            jobs: found.jobs.len(),
+        }),
         consistent: body.consistent,
         omitted: body.omitted.clone(),
         warnings: body.warnings.clone(),
@@ -131,6 +168,15 @@ pub fn show(vault: &Vault, choice: &BackupChoice) -> Result<ShowReport, OpsError
 /// Every table of a manifest in a line.
 pub fn table_lines(manifest: &Manifest) -> Vec<TableLine> {
     manifest.body.tables.iter().map(|table| table_line(manifest, table)).collect()
+}
+
+fn chunk_counts(table: &Table) -> ChunkCounts {
+    let chunks: Vec<&ChunkUnit> = table.units.iter().filter_map(|unit| unit.chunk.as_ref()).collect();
+    ChunkCounts {
+        chunks: chunks.len(),
+        compressed: chunks.iter().filter(|unit| unit.chunk.is_compressed()).count(),
+        late: chunks.iter().filter(|unit| unit.late.is_some()).count(),
+    }
 }
 
 fn table_line(manifest: &Manifest, table: &Table) -> TableLine {
@@ -147,6 +193,7 @@ fn table_line(manifest: &Manifest, table: &Table) -> TableLine {
         reused: pieces.iter().filter(|piece| piece.reused_from.is_some()).count(),
         exceptions: table.columns.iter().map(|column| column.exceptions).sum(),
         condition: table.condition.clone(),
+        chunks: table.kind.is_chunked().then(|| chunk_counts(table)),
         columns: table
             .columns
             .iter()

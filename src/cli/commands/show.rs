@@ -5,7 +5,7 @@ use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::cli::output::table::{bytes, count, plural, ratio, table};
-use crate::ops::show::{ShowReport, TableLine, show};
+use crate::ops::show::{ChunkCounts, ShowReport, TableLine, show};
 
 pub(super) fn run(args: &ShowArgs, context: &Context) -> CommandResult {
     let report = show(&context.vault()?, &args.backup.choice())?;
@@ -48,6 +48,17 @@ fn head(report: &ShowReport) -> String {
     if report.keep_forever {
         lines.push(("keep", "forever".to_owned()));
     }
+    if let Some(found) = &report.timescale {
+        let text = format!(
+            "TimescaleDB {} ({}): {}, {}, {}",
+            found.version,
+            found.license.as_deref().unwrap_or("licence unknown"),
+            plural(found.hypertables as u64, "hypertable"),
+            plural(found.aggregates as u64, "continuous aggregate"),
+            plural(found.jobs as u64, "job"),
+        );
+        lines.push(("extension", text));
+    }
     if !report.consistent {
         lines.push(("consistent", "NO: some rows were read under a later snapshot".to_owned()));
     }
@@ -57,6 +68,7 @@ fn head(report: &ShowReport) -> String {
 fn row(line: &TableLine) -> Vec<String> {
     let notes = [
         line.root.as_ref().map(|root| format!("of {root}")),
+        line.chunks.map(chunks),
         (line.reused > 0).then(|| format!("{} reused", line.reused)),
         (line.exceptions > 0).then(|| plural(line.exceptions, "exception")),
         line.condition.as_ref().map(|condition| format!("where {condition}")),
@@ -70,6 +82,17 @@ fn row(line: &TableLine) -> Vec<String> {
         count(line.pieces as u64),
         notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
     ]
+}
+
+fn chunks(counts: ChunkCounts) -> String {
+    let mut text = plural(counts.chunks as u64, "chunk");
+    if counts.compressed > 0 {
+        text.push_str(&format!(" ({} compressed)", counts.compressed));
+    }
+    if counts.late > 0 {
+        text.push_str(&format!(", {} LATE", counts.late));
+    }
+    text
 }
 
 fn columns(report: &ShowReport) -> String {

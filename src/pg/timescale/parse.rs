@@ -419,3 +419,6 @@ fn jobs(
     };
     rows(parts, "job").map(job).collect()
 }
+
+#[cfg(test)]
+mod tests;

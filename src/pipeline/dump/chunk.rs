@@ -33,9 +33,9 @@ impl Lanes<'_> {
                 Ok(Attempt::Changed(why))
             }
             // A relation that is gone is not found by its name any more, whatever the snapshot.
-            Err(error) => match (why, is_lock_timeout(&error)) {
+            Err(error) => match (why, was_in_the_way(&error)) {
                 (Some(why), _) => Ok(Attempt::Changed(why.to_owned())),
-                (None, true) => Ok(Attempt::Changed("somebody else held its lock".to_owned())),
+                (None, true) => Ok(Attempt::Changed("somebody else was working on it".to_owned())),
                 (None, false) => Err(error),
             },
         }
@@ -58,8 +58,13 @@ pub(super) fn was_refused(error: &DumpError) -> bool {
         && matches!(error, DumpError::Pg(error) if !error.is_connection_lost())
 }
 
-pub(super) fn is_lock_timeout(error: &DumpError) -> bool {
-    matches!(error, DumpError::Pg(error) if error.code().is_some_and(|code| code.code() == "55P03"))
+/// Somebody who works on the chunk held a lock for too long, or would have waited for ours for ever (a deadlock).
+pub(super) fn was_in_the_way(error: &DumpError) -> bool {
+    let code = match error {
+        DumpError::Pg(error) => error.code(),
+        _ => None,
+    };
+    code.is_some_and(|code| matches!(code.code(), "55P03" | "40P01"))
 }
 
 #[cfg(test)]

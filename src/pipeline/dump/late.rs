@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::chunk::{is_lock_timeout, was_refused};
+use super::chunk::{was_in_the_way, was_refused};
 use super::{Done, DumpError, Lanes, UnitJob};
 use crate::base::{Event, TableName};
 use crate::manifest::{LateRead, TableColumn};
@@ -104,7 +104,7 @@ impl Lanes<'_> {
                 done.2.discard(&late.job.target.staging)?;
                 Ok(Err(why))
             }
-            (Err(error), None) if !is_lock_timeout(&error) => Err(error),
+            (Err(error), None) if !was_in_the_way(&error) => Err(error),
             (Err(error), why) => Ok(Err(why.unwrap_or_else(|| error.to_string()))),
         }
     }

@@ -123,10 +123,12 @@ async fn what_would_hide_rows_is_refused_or_set_right() {
         timescale.run(&format!("ALTER DATABASE \"{database}\" RESET timescaledb.{setting}")).await;
     }
     std::fs::remove_dir_all(timescale.world.vault.root().join("backups")).unwrap();
-    // Rows that no chunk has.
-    timescale.run("SET timescaledb.restoring = on;\nINSERT INTO md.empty VALUES ('2026-01-01', 1)").await;
-    let error = timescale.world.dump_with(|_| ()).await.unwrap_err();
-    assert!(error.exit_code() == 22 && words(&error).contains("md.empty"), "{}", words(&error));
+    // Rows that no chunk has; before 2.23 they were not let in.
+    if timescale.version >= vec![2, 23] {
+        timescale.run("SET timescaledb.restoring = on;\nINSERT INTO md.empty VALUES ('2026-01-01', 1)").await;
+        let error = timescale.world.dump_with(|_| ()).await.unwrap_err();
+        assert!(error.exit_code() == 22 && words(&error).contains("md.empty"), "{}", words(&error));
+    }
     timescale.run(&format!("ALTER DATABASE \"{database}\" SET timescaledb.restoring = on")).await;
     let error = timescale.world.dump_with(|_| ()).await.unwrap_err();
     assert!(

@@ -2,6 +2,7 @@
 //! `scripts/test.sh` repeats that in its last lines.
 
 mod dump;
+mod faults;
 mod restore;
 mod schedules;
 
@@ -54,7 +55,7 @@ impl Timescale {
     /// True where the test cannot go on, and says so.
     pub(crate) fn lacks_full(&self, test: &str) -> bool {
         if !self.full {
-            eprintln!("barkeep-not-run: {test}: needs TimescaleDB's full edition (BARKEEP_TEST_IMAGE)");
+            not_run(&format!("{test}: needs TimescaleDB's full edition (BARKEEP_TEST_IMAGE)"));
         }
         !self.full
     }
@@ -76,6 +77,14 @@ impl Timescale {
     pub(crate) fn manifest(&self) -> Manifest {
         self.world.vault.manifests().unwrap().remove(0).manifest
     }
+}
+
+/// Says that a test did not run, to whoever runs it by hand and to `scripts/test.sh`, which repeats it in its last lines.
+fn not_run(text: &str) {
+    eprintln!("barkeep-not-run: {text}");
+    let Ok(path) = std::env::var("BARKEEP_TEST_NOT_RUN") else { return };
+    let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).unwrap();
 }
 
 /// A script's statements: they end at a semicolon that ends a line.
