@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use compare::{CompareArgs, VerifyArgs, VerifyLevel};
 pub use dump::DumpArgs;
-pub use restore::{RestoreArgs, RestoreMode, RolesChoice};
+pub use restore::{RestoreArgs, RestoreMode, RolesChoice, TimescaleChoice};
 
 use crate::base::Timestamp;
 use crate::store::BackupChoice;

@@ -1,5 +1,6 @@
 //! `compare`: are the rows of a database the rows of a backup? Table by table by rowset digest, and down to the rows.
 
+mod readings;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +11,13 @@ use serde::Serialize;
 use super::verify::rowset_key;
 use super::{OpsError, Services};
 use crate::base::{BackupId, Digest, Event, RowsetDigest, TableName};
-use crate::manifest::{Manifest, Mapping, Table, TableColumn, TableKind};
+use crate::manifest::{Manifest, Mapping, Table, TableColumn};
 use crate::pg::{ConnectionSettings, Probe};
 use crate::pipeline::digest::{DigestError, of_query};
-use crate::plan::copy::{copy_out, large_object_sql};
 use crate::plan::selection::TableSelection;
 use crate::store::{BackupChoice, Vault};
 
+use readings::readings;
 pub use rows::{RowDifference, Side};
 
 /// What to compare with what.
@@ -95,6 +96,9 @@ pub struct TableComparison {
     pub differences: Vec<RowDifference>,
     /// There are more than are shown.
     pub truncated: bool,
+    /// The ranges of time in which a chunked table differs, for people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<String>,
 }
 
 /// How a table compares.
@@ -141,9 +145,14 @@ pub async fn compare(
         && facts.system_identifier == source.system_identifier
         && facts.database_oid == source.database_oid;
     let groups = groups(manifest, &request.selection)?;
+    let materialised = match manifest.body.timescale {
+        Some(_) => probe.materialisations().await?,
+        None => BTreeMap::new(),
+    };
+    let sides = Sides { vault, manifest, probe: &probe, request, key: &key, materialised };
     let mut tables = Vec::with_capacity(groups.len());
     for group in &groups {
-        tables.push(compare_group(vault, &probe, request, manifest, group, &key).await?);
+        tables.push(sides.group(group).await?);
         let (table, rows) = (group.name.clone(), group.expected.rows);
         services.events.emit(Event::TableDone { table, rows });
     }
@@ -196,18 +205,6 @@ fn groups<'a>(manifest: &'a Manifest, selection: &TableSelection) -> Result<Vec<
     Ok(groups.into_values().collect())
 }
 
-/// The COPY that reads a group's rows from the database; the columns in the backup's order.
-pub(super) fn group_sql(request: &CompareRequest, group: &Group<'_>) -> String {
-    let Some(first) = group.leaves.first() else { return String::new() };
-    if first.kind == TableKind::LargeObjects {
-        return large_object_sql();
-    }
-    let target = request.target(&group.name).sql();
-    let relation = if first.load_through.is_some() { target } else { format!("ONLY {target}") };
-    let conditions: Vec<String> = first.condition.iter().cloned().collect();
-    copy_out(kept(first), &relation, &conditions)
-}
-
 /// The columns that are restored and compared.
 pub(super) fn kept(table: &Table) -> Vec<&TableColumn> {
     table.columns.iter().filter(|column| !column.derived).collect()
@@ -218,43 +215,62 @@ pub(super) fn mappings(table: &Table) -> Vec<Mapping> {
     kept(table).into_iter().map(|column| column.mapping.clone()).collect()
 }
 
-async fn compare_group(
-    vault: &Vault,
-    probe: &Probe,
-    request: &CompareRequest,
-    manifest: &Manifest,
-    group: &Group<'_>,
-    key: &[u8; 32],
-) -> Result<TableComparison, OpsError> {
-    let columns = group.leaves.first().map(|table| mappings(table)).unwrap_or_default();
-    let sql = group_sql(request, group);
-    let mut comparison = TableComparison {
-        table: group.name.clone(),
-        verdict: TableVerdict::Equal,
-        expected: group.expected,
-        found: None,
-        differences: Vec::new(),
-        truncated: false,
-    };
-    probe.mark().await?;
-    let found = match of_query(probe.client(), &sql, columns, key, Box::new(|_, _| ())).await {
-        Ok(found) => found,
-        Err(DigestError::Pg(error)) if error.code().is_some_and(|code| code.code().starts_with("42")) => {
-            probe.back().await?;
-            comparison.verdict = TableVerdict::Missing(super::verify::error_chain(&error));
-            return Ok(comparison);
+/// What the comparison of every table needs.
+pub(super) struct Sides<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) manifest: &'a Manifest,
+    pub(super) probe: &'a Probe,
+    pub(super) request: &'a CompareRequest,
+    pub(super) key: &'a [u8; 32],
+    /// The database's continuous aggregates, with what holds their rows.
+    materialised: BTreeMap<TableName, TableName>,
+}
+
+impl Sides<'_> {
+    async fn group(&self, group: &Group<'_>) -> Result<TableComparison, OpsError> {
+        let columns = group.leaves.first().map(|table| mappings(table)).unwrap_or_default();
+        let mut comparison = TableComparison {
+            table: group.name.clone(),
+            verdict: TableVerdict::Equal,
+            expected: group.expected,
+            found: None,
+            differences: Vec::new(),
+            truncated: false,
+            ranges: Vec::new(),
+        };
+        let mut found = RowsetDigest::default();
+        let mut differing = Vec::new();
+        self.probe.mark().await?;
+        for reading in readings(self.request, self.manifest, group, &self.materialised) {
+            let digest =
+                of_query(self.probe.client(), &reading.sql, columns.clone(), self.key, Box::new(|_, _| ()));
+            let digest = match digest.await {
+                Ok(digest) => digest,
+                Err(DigestError::Pg(error))
+                    if error.code().is_some_and(|code| code.code().starts_with("42")) =>
+                {
+                    self.probe.back().await?;
+                    comparison.verdict = TableVerdict::Missing(super::verify::error_chain(&error));
+                    return Ok(comparison);
+                }
+                Err(error) => return Err(digest_error(&group.name, error)),
+            };
+            found += digest;
+            if digest != reading.expected {
+                differing.push(reading);
+            }
         }
-        Err(error) => return Err(digest_error(&group.name, error)),
-    };
-    comparison.found = Some(found);
-    if found != group.expected {
-        comparison.verdict = TableVerdict::Different;
-        if request.rows {
-            let found = rows::differences(vault, probe, request, manifest, group, key).await?;
-            (comparison.differences, comparison.truncated) = found;
+        comparison.found = Some(found);
+        if !differing.is_empty() {
+            comparison.verdict = TableVerdict::Different;
+            comparison.ranges = differing.iter().filter_map(|reading| reading.label.clone()).collect();
+            if self.request.rows {
+                let found = rows::differences(self, group, &differing).await?;
+                (comparison.differences, comparison.truncated) = found;
+            }
         }
+        Ok(comparison)
     }
-    Ok(comparison)
 }
 
 pub(super) fn digest_error(table: &TableName, error: DigestError) -> OpsError {

@@ -11,6 +11,7 @@ mod preflight;
 mod rows;
 mod scope;
 mod space;
+mod timescale;
 
 use std::time::Instant;
 
@@ -25,10 +26,13 @@ use crate::pg::{ConnectionSettings, Target};
 use crate::pipeline::journal::{JournalError, RestoreJournal};
 use crate::pipeline::load::LoadError;
 use crate::pipeline::schema::{Run, Violation, prepare};
+use crate::plan::chunks::TimeSlice;
 use crate::plan::ddl::{PostDataSchedule, RestoreOptions, pre_data};
 pub use crate::plan::load::Mode;
+use crate::plan::timescale::entries::{Parts, parts};
 use crate::store::{BackupChoice, Vault};
 use scope::Scope;
+pub use timescale::{RestoredJob, TimescaleMode, start_jobs};
 
 /// What to do about roles that the backup names and the server lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -64,6 +68,10 @@ pub struct RestoreRequest<'a> {
     pub exclude_schemas: Vec<Pattern>,
     /// Rows wanted of some tables, as SQL conditions.
     pub where_: Vec<(Pattern, String)>,
+    /// Rows wanted of hypertables and continuous aggregates, by time.
+    pub slice: TimeSlice,
+    /// How much of TimescaleDB has to come back.
+    pub timescale: TimescaleMode,
     /// Schemas under other names.
     pub map_schema: Vec<(String, String)>,
     /// Tables under other names.
@@ -109,6 +117,8 @@ impl<'a> RestoreRequest<'a> {
             schemas: Vec::new(),
             exclude_schemas: Vec::new(),
             where_: Vec::new(),
+            slice: TimeSlice::default(),
+            timescale: TimescaleMode::Auto,
             map_schema: Vec::new(),
             rename: Vec::new(),
             mode: Mode::Fail,
@@ -146,6 +156,7 @@ impl<'a> RestoreRequest<'a> {
         let list = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>();
         let conditions: Vec<(String, &String)> =
             self.where_.iter().map(|(pattern, sql)| (pattern.to_string(), sql)).collect();
+        let bounds = [self.slice.since, self.slice.until].map(|bound| bound.map(|bound| bound.to_string()));
         let value = serde_json::json!([
             sealed.root.to_string(),
             list(&self.tables),
@@ -158,6 +169,8 @@ impl<'a> RestoreRequest<'a> {
             self.mode,
             [self.data_only, self.schema_only, self.owners, self.privileges, self.tablespaces, self.triggers],
             self.roles,
+            self.timescale,
+            bounds,
         ]);
         Digest::of(value.to_string().as_bytes()).to_string()
     }
@@ -191,6 +204,8 @@ pub struct RestoreReport {
     pub warnings: Vec<String>,
     /// Databases and roles that were made.
     pub created: Vec<String>,
+    /// TimescaleDB's policies and jobs; they are paused.
+    pub jobs: Vec<RestoredJob>,
     /// An interrupted restore was gone on with.
     pub resumed: bool,
     /// How long it took.
@@ -222,10 +237,14 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
     let (ground, existing) = preflight::ground(request, &sealed, &fingerprint).await?;
     let scope = scope::choose(request, &sealed, &ground)?;
     preflight::check(request, &sealed, &scope, &ground)?;
+    // What the target cannot have is said before anything is done.
+    for loss in &scope.replay.losses {
+        services.events.emit(Event::Warning(loss.clone()));
+    }
     if !request.schema_only {
         report.warnings.extend(space::check(&ground.facts, &sealed.manifest, &scope)?);
     }
-    report.warnings.extend(scope.warnings.iter().cloned());
+    report.warnings.extend(scope.replay.losses.iter().chain(&scope.warnings).cloned());
     report.warnings.extend(preflight::warnings(&sealed, &ground));
     if request.dry_run {
         report.dry_run_plan = scope.plan(request, &sealed.manifest, &ground);
@@ -251,7 +270,7 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
         Restore { request, services, sealed: &sealed, scope: &scope, target: &target, journal: &journal };
     run.all(&mut report).await?;
     RestoreJournal::remove(target.client()).await?;
-    for warning in &report.warnings {
+    for warning in report.warnings.iter().filter(|warning| !scope.replay.losses.contains(warning)) {
         services.events.emit(Event::Warning(warning.clone()));
     }
     report.seconds = began.elapsed().as_secs_f64();
@@ -262,29 +281,48 @@ impl Restore<'_> {
     async fn all(&self, report: &mut RestoreReport) -> Result<(), OpsError> {
         let options = self.request.options();
         let events = &*self.services.events;
-        let run = self.scope.schema.as_ref().map(|dump| Run {
-            dump,
-            options: &options,
-            journal: self.journal,
-            events,
-        });
-        if let Some(run) = &run {
+        let parts = self.scope.schema.as_ref().and_then(parts);
+        let run = |dump| Run { dump, options: &options, journal: self.journal, events };
+        // Without aggregates all of it is early.
+        let early = parts.as_ref().map(|parts| &parts.early).or(self.scope.schema.as_ref()).map(run);
+        if let Some(run) = &early {
             events.emit(Event::Phase("schema"));
             let client = self.target.lane().await?;
             prepare(&client, run.dump).await?;
             run.pre_data(&client, &pre_data(run.dump)).await?;
+            self.hypertables().await?;
         }
+        report.violations = self.journal.violations();
         if self.request.schema_only {
-            return self.post_data(run, report).await;
+            self.post_data(early, report).await?;
+            return self.after_post_data(parts.as_ref(), &options, report).await;
         }
         events.emit(Event::Phase("data"));
         let deferred = self.rows(report).await?;
         self.sequences(report).await?;
-        self.post_data(run, report).await?;
+        self.post_data(early, report).await?;
         self.deferred_rows(deferred, report).await?;
         self.large_objects(report).await?;
+        self.after_post_data(parts.as_ref(), &options, report).await?;
         events.emit(Event::Phase("analyze"));
         self.analyze().await
+    }
+
+    /// TimescaleDB's part: compression, aggregates and what needs them, jobs.
+    async fn after_post_data(
+        &self,
+        parts: Option<&Parts>,
+        options: &RestoreOptions,
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
+        self.compression().await?;
+        if let Some(parts) = parts {
+            let events = &*self.services.events;
+            let run = |dump| Run { dump, options, journal: self.journal, events };
+            self.aggregates(run(&parts.late), &parts.aggregates, report).await?;
+            self.post_data(Some(run(&parts.late)), report).await?;
+        }
+        self.jobs(report).await
     }
 
     async fn post_data(&self, run: Option<Run<'_>>, report: &mut RestoreReport) -> Result<(), OpsError> {
@@ -302,12 +340,19 @@ impl Restore<'_> {
             prepare(&lane, run.dump).await?;
             lanes.push(lane);
         }
-        report.violations = self.journal.violations();
         if !lanes.is_empty() {
             let clients: Vec<_> = lanes.iter().map(|lane| &**lane).collect();
             report.violations.extend(run.post_data(&clients, &schedule).await?);
         }
         Ok(())
+    }
+}
+
+/// What the server said about a step, with the step's name.
+fn refused(step: &str, error: crate::pg::PgError) -> OpsError {
+    match error.is_connection_lost() {
+        true => OpsError::Pg(error),
+        false => OpsError::Restore(format!("{step}: {}", spoken(&error))),
     }
 }
 

@@ -6,6 +6,7 @@ mod connect;
 mod error;
 mod gate;
 mod numerics;
+mod offer;
 pub mod restore_lock;
 mod settings;
 mod source;
@@ -20,6 +21,7 @@ pub mod workbench;
 
 pub use connect::{STARTUP_OPTIONS, Session};
 pub use error::PgError;
+pub use offer::{NoOffer, Offer};
 pub use settings::{ConnectionSettings, ProcessSurroundings, SettingsError, Surroundings, TlsMode};
 pub use source::{CopyOut, Lane, LockOutcome, Locked, Probe, Source, Waiter};
 pub use survey::Survey;

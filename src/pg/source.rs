@@ -64,6 +64,11 @@ impl Probe {
         survey::sequences(&self.client).await
     }
 
+    /// Views of continuous aggregates, with the hypertables that hold their rows.
+    pub async fn materialisations(&self) -> Result<BTreeMap<TableName, TableName>, PgError> {
+        super::offer::materialisations(&self.client).await
+    }
+
     /// Marks a point to come back to: a failed statement would end the transaction, and with it the snapshot.
     pub async fn mark(&self) -> Result<(), PgError> {
         execute(&self.client, "setting a savepoint", "SAVEPOINT looking").await

@@ -101,10 +101,11 @@ const FACTS: &str = "SELECT current_database()::text, \
      pg_catalog.current_setting('server_encoding'), current_user::text, \
      (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
 
-/// What users made: no system schemas, no members of extensions, none of a restore's own records.
+/// What users made: no system schemas, no members of extensions, none of a restore's own records, none of the chunks
+/// that TimescaleDB keeps in schemas of its own.
 const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_' \
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^(pg|_timescaledb)_' \
        AND n.nspname NOT IN ('information_schema', 'barkeep_restore') \
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass \
                        AND d.objid = c.oid AND d.deptype = 'e') \
@@ -118,6 +119,7 @@ const COLUMNS: &str = "SELECT n.nspname::text, c.relname::text, c.relkind::text,
      LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
      WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname !~ '^pg_(toast|temp)' \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'barkeep_restore') \
+       AND (n.nspname !~ '^_timescaledb_' OR c.relname ~ '^_materialized_hypertable_[0-9]+$') \
      ORDER BY 1, 2, a.attnum";
 
 const FOREIGN_KEYS: &str = "SELECT k.conname::text, n.nspname::text, c.relname::text, rn.nspname::text, \
@@ -130,7 +132,8 @@ const FOREIGN_KEYS: &str = "SELECT k.conname::text, n.nspname::text, c.relname::
 const TRIGGERS: &str = "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE NOT t.tgisinternal AND t.tgenabled::text <> 'D' ORDER BY 1, 2, 3";
+     WHERE NOT t.tgisinternal AND t.tgenabled::text <> 'D' AND n.nspname !~ '^_timescaledb_' \
+       AND t.tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger') ORDER BY 1, 2, 3";
 
 impl Target {
     /// Connects, pins the session and asks what this is.
@@ -223,7 +226,7 @@ impl Target {
         self.names("listing databases", "SELECT datname::text FROM pg_catalog.pg_database").await
     }
 
-    /// Tables with their columns, those of extensions included.
+    /// Tables with their columns, those of extensions included; of TimescaleDB's own, those that hold aggregates.
     pub async fn tables(&self) -> Result<BTreeMap<TableName, TargetTable>, PgError> {
         let mut tables: BTreeMap<TableName, TargetTable> = BTreeMap::new();
         let mut keys: BTreeMap<TableName, Vec<(i32, String)>> = BTreeMap::new();

@@ -162,6 +162,16 @@ impl RestoreJournal {
         format!("{} ON CONFLICT DO NOTHING", self.insert(key, detail))
     }
 
+    /// The statement that puts a detail into the row of a step that this transaction has claimed.
+    pub fn note(&self, key: &str, detail: &str) -> String {
+        format!(
+            "UPDATE barkeep_restore.journal SET detail = {} WHERE backup_id = {} AND key = {}",
+            quote_literal(detail),
+            quote_literal(&self.backup),
+            quote_literal(key)
+        )
+    }
+
     /// The end: nothing of the journal stays.
     pub async fn remove(client: &Client) -> Result<(), PgError> {
         let sql = "DROP SCHEMA IF EXISTS barkeep_restore CASCADE";

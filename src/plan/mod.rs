@@ -7,4 +7,5 @@ pub mod dump;
 pub mod load;
 pub mod mapping;
 pub mod selection;
+pub mod timescale;
 pub mod units;

@@ -17,16 +17,26 @@ pub(crate) struct Server {
 
 /// Starts one. There is no fallback: a machine without Docker fails here, and says why.
 pub(crate) async fn start() -> Server {
+    start_with(&[]).await
+}
+
+/// The same with settings of the server: `timescaledb.license=apache`.
+pub(crate) async fn start_with(settings: &[&str]) -> Server {
     if let Ok(uri) = std::env::var("BARKEEP_TEST_SERVER") {
         let settings = ConnectionSettings::resolve(&uri, &ProcessSurroundings).unwrap();
         return Server { settings, container: None };
     }
     let image = std::env::var("BARKEEP_TEST_IMAGE").unwrap_or_else(|_| "barkeep-test:pg17".to_owned());
     let (name, tag) = image.rsplit_once(':').unwrap_or((&image, "latest"));
+    // The images' own command, with more behind it; none at all leaves it to the image.
+    let given = settings.iter().flat_map(|setting| ["-c", setting]);
+    let command: Vec<&str> = std::iter::once("postgres").chain(given).collect();
+    let command = if settings.is_empty() { Vec::new() } else { command };
     let container = GenericImage::new(name, tag)
         .with_exposed_port(5432.tcp())
         .with_wait_for(WaitFor::message_on_either_std("database system is ready to accept connections"))
         .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
+        .with_cmd(command)
         .start()
         .await
         .unwrap_or_else(|error| panic!("the image {image} does not start ({error}); `make test` builds it"));

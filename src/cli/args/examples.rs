@@ -27,7 +27,9 @@ Examples:
   barkeep restore --to trading -t orders --rename orders=orders_old
   barkeep restore before-migration --to trading --map-schema public=recovery
   barkeep restore --before 2026-11-20T02:00:00Z --to trading -t trades --mode only-missing
-  barkeep restore --to trading_copy --create --no-owner --roles skip";
+  barkeep restore --to trading_copy --create --no-owner --roles skip
+  barkeep restore --to drill --create --timescale require              with every policy, paused
+  barkeep restore --to analysis --create --since 2026-11-01 --until 2026-11-08";
 
 pub(super) const VERIFY: &str = "\
 Examples:

@@ -50,6 +50,12 @@ pub struct RestoreArgs {
     /// Restore these tables before all others
     #[arg(long, value_name = "TABLE", value_delimiter = ',')]
     pub first: Vec<String>,
+    /// How much of TimescaleDB has to come back
+    #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "TimescaleDB")]
+    pub timescale: TimescaleChoice,
+    /// Start the policies and jobs that ran in the source; they are restored paused
+    #[arg(long, help_heading = "TimescaleDB")]
+    pub enable_jobs: bool,
     /// Print the plan and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -83,4 +89,15 @@ pub enum RolesChoice {
     Create,
     /// Leave out what names them
     Skip,
+}
+
+/// How much of TimescaleDB has to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TimescaleChoice {
+    /// All that the target offers; what it does not is listed
+    Auto,
+    /// Everything; refuse where anything would be lost
+    Require,
+    /// Nothing: ordinary and partitioned tables
+    Plain,
 }

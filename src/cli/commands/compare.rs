@@ -74,6 +74,9 @@ fn difference(table: &TableComparison) -> String {
         ),
         (_, None) => format!("DIFFERENT {}\n", table.table),
     };
+    for range in &table.ranges {
+        text.push_str(&format!("  from {range}\n"));
+    }
     for row in &table.differences {
         text.push_str(&format!("  {}\n", line(row)));
     }

@@ -6,13 +6,16 @@ use serde::Serialize;
 
 use super::selection::{conditions, patterns, renames, schema_map};
 use crate::cli::CommandResult;
-use crate::cli::args::{RestoreArgs, RestoreMode, RolesChoice};
+use crate::cli::args::{RestoreArgs, RestoreMode, RolesChoice, TimescaleChoice};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::cli::output::table::{bytes, count, ratio, seconds, table};
 use crate::ops::compare::{CompareReport, CompareRequest, compare};
-use crate::ops::restore::{Mode, RestoreReport, RestoreRequest, RolesMode, restore};
+use crate::ops::restore::{
+    Mode, RestoreReport, RestoreRequest, RolesMode, TimescaleMode, restore, start_jobs,
+};
 use crate::ops::{ExitCode, OpsError};
+use crate::plan::chunks::TimeSlice;
 use crate::plan::selection::TableSelection;
 use crate::store::Vault;
 
@@ -23,13 +26,16 @@ struct Restored {
     restore: RestoreReport,
     compare: Option<CompareReport>,
     not_compared: Option<&'static str>,
+    /// Policies and jobs that run now.
+    started: Vec<String>,
 }
 
 pub(super) async fn run(args: &RestoreArgs, context: &Context) -> CommandResult {
     let vault = context.vault()?;
     let request = request(args, context, &vault)?;
     let report = restore(&request, &context.services).await?;
-    let mut restored = Restored { restore: report, compare: None, not_compared: reason(args) };
+    let mut restored =
+        Restored { restore: report, compare: None, not_compared: reason(args), started: Vec::new() };
     if restored.not_compared.is_none() {
         let question = CompareRequest {
             choice: request.choice.clone(),
@@ -44,6 +50,10 @@ pub(super) async fn run(args: &RestoreArgs, context: &Context) -> CommandResult 
             ..CompareRequest::new(request.target.clone())
         };
         restored.compare = Some(compare(&vault, &question, &context.services).await?);
+    }
+    // Only now: a policy may delete what is still to be compared.
+    if args.enable_jobs && restored.compare.as_ref().is_none_or(CompareReport::is_equal) {
+        restored.started = start_jobs(&request.target, &restored.restore.jobs).await?;
     }
     let code = code(&restored);
     let text = if context.quiet { String::new() } else { text(&restored, args.to.as_str()) };
@@ -63,6 +73,12 @@ fn request<'a>(
         schemas: patterns(&args.selection.schemas)?,
         exclude_schemas: patterns(&args.selection.exclude_schemas)?,
         where_: conditions(&args.selection.conditions)?,
+        slice: TimeSlice { since: args.selection.since, until: args.selection.until },
+        timescale: match args.timescale {
+            TimescaleChoice::Auto => TimescaleMode::Auto,
+            TimescaleChoice::Require => TimescaleMode::Require,
+            TimescaleChoice::Plain => TimescaleMode::Plain,
+        },
         map_schema: schema_map(&args.map_schema)?,
         rename: renames(&args.rename)?,
         mode: match args.mode {
@@ -99,6 +115,9 @@ fn reason(args: &RestoreArgs) -> Option<&'static str> {
         () if args.no_compare => Some("--no-compare"),
         () if selection.schema_only => Some("no rows were restored"),
         () if !selection.conditions.is_empty() => Some("only the rows of --where were restored"),
+        () if selection.since.is_some() || selection.until.is_some() => {
+            Some("only the rows of --since and --until were restored")
+        }
         () if matches!(args.mode, RestoreMode::Append | RestoreMode::OnlyMissing) => {
             Some("the tables had rows before")
         }
@@ -154,6 +173,9 @@ fn text(restored: &Restored, to: &str) -> String {
     }
     for warning in &report.warnings {
         text.push_str(&format!("warning: {warning}\n"));
+    }
+    for started in &restored.started {
+        text.push_str(&format!("started: {started}\n"));
     }
     text.push_str(&format!("\nbackup {} restored into {}\n", report.backup, safe(to)));
     match (&restored.compare, restored.not_compared) {

@@ -6,17 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::{CompareRequest, Group, digest_error, group_sql, kept, mappings};
+use super::readings::Reading;
+use super::{Group, Sides, digest_error, kept, mappings};
 use crate::base::TableName;
 use crate::codec::CodecError;
 use crate::codec::column::display;
 use crate::codec::rowset::RowHasher;
-use crate::manifest::Manifest;
 use crate::ops::OpsError;
 use crate::ops::verify::each_row;
-use crate::pg::Probe;
 use crate::pipeline::digest::{OnRow, of_query};
-use crate::store::Vault;
 
 /// Buckets by the first sixteen bits of the row hash.
 const BUCKETS: usize = 1 << 16;
@@ -86,60 +84,67 @@ impl Held {
     }
 }
 
-/// The rows that are on one side only, at most `request.limit` of each, and whether there are more.
+/// The rows of `readings` that are on one side only, at most `request.limit` of each, and whether there are more.
 pub(super) async fn differences(
-    vault: &Vault,
-    probe: &Probe,
-    request: &CompareRequest,
-    manifest: &Manifest,
+    sides: &Sides<'_>,
     group: &Group<'_>,
-    key: &[u8; 32],
+    readings: &[Reading],
 ) -> Result<(Vec<RowDifference>, bool), OpsError> {
     let mut ours = vec![(0, 0); BUCKETS];
-    stored_rows(vault, manifest, group, key, &mut |hash, _| count_in(&mut ours, hash))?;
+    stored_rows(sides, group, readings, &mut |hash, _| count_in(&mut ours, hash))?;
     let theirs = Arc::new(Mutex::new(vec![(0u64, 0u128); BUCKETS]));
-    let shared = Arc::clone(&theirs);
-    let count: OnRow =
-        Box::new(move |hash, _| count_in(&mut shared.lock().unwrap_or_else(PoisonError::into_inner), hash));
-    live_rows(probe, request, group, key, count).await?;
+    for reading in readings {
+        let shared = Arc::clone(&theirs);
+        let count: OnRow = Box::new(move |hash, _| {
+            count_in(&mut shared.lock().unwrap_or_else(PoisonError::into_inner), hash);
+        });
+        live_rows(sides, group, reading, count).await?;
+    }
     let theirs = theirs.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let differs: Arc<Vec<bool>> = Arc::new(ours.iter().zip(&theirs).map(|(a, b)| a != b).collect());
     let held = Arc::new(Mutex::new(Held::default()));
     {
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        stored_rows(vault, manifest, group, key, &mut |hash, tuple| {
+        stored_rows(sides, group, readings, &mut |hash, tuple| {
             if differs[bucket(hash)] {
                 held.take(hash, tuple, 1);
             }
         })?;
     }
-    let (shared, wanted) = (Arc::clone(&held), Arc::clone(&differs));
-    let collect: OnRow = Box::new(move |hash, tuple| {
-        if wanted[bucket(hash)] {
-            shared.lock().unwrap_or_else(PoisonError::into_inner).take(hash, tuple, -1);
-        }
-    });
-    live_rows(probe, request, group, key, collect).await?;
+    for reading in readings {
+        let (shared, wanted) = (Arc::clone(&held), Arc::clone(&differs));
+        let collect: OnRow = Box::new(move |hash, tuple| {
+            if wanted[bucket(hash)] {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).take(hash, tuple, -1);
+            }
+        });
+        live_rows(sides, group, reading, collect).await?;
+    }
     let held = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
-    report(group, request.limit, held)
+    report(group, sides.request.limit, held)
 }
 
+/// The backup's rows of `readings`.
 fn stored_rows(
-    vault: &Vault,
-    manifest: &Manifest,
+    sides: &Sides<'_>,
     group: &Group<'_>,
-    key: &[u8; 32],
+    readings: &[Reading],
     on_row: &mut dyn FnMut(&[u8; 32], &[u8]),
 ) -> Result<(), OpsError> {
-    let hasher = RowHasher::new(key);
+    let hasher = RowHasher::new(sides.key);
+    let named: Vec<&Vec<usize>> = readings.iter().filter_map(|reading| reading.units.as_ref()).collect();
+    let all = named.len() < readings.len();
     for table in &group.leaves {
-        for piece in manifest.pieces(table) {
+        let wanted = |unit: usize| all || named.iter().any(|units| units.contains(&unit));
+        let units = table.units.iter().enumerate().filter(|(unit, _)| wanted(*unit));
+        let numbers = units.flat_map(|(_, unit)| &unit.pieces);
+        for piece in numbers.filter_map(|number| sides.manifest.head.pieces.get(*number)) {
             // Nothing is decoded before its bytes are known to be those that were written.
-            vault.check_digest(&piece.path, piece.bytes, piece.blake3)?;
+            sides.vault.check_digest(&piece.path, piece.bytes, piece.blake3)?;
             if let Some(sidecar) = &piece.exceptions {
-                vault.check_digest(&sidecar.path, sidecar.bytes, sidecar.blake3)?;
+                sides.vault.check_digest(&sidecar.path, sidecar.bytes, sidecar.blake3)?;
             }
-            each_row(vault, table, piece, &mut |tuple| {
+            each_row(sides.vault, table, piece, &mut |tuple| {
                 on_row(&hasher.hash(tuple), tuple);
                 Ok(())
             })
@@ -153,15 +158,13 @@ fn stored_rows(
 }
 
 async fn live_rows(
-    probe: &Probe,
-    request: &CompareRequest,
+    sides: &Sides<'_>,
     group: &Group<'_>,
-    key: &[u8; 32],
+    reading: &Reading,
     on_row: OnRow,
 ) -> Result<(), OpsError> {
     let columns = group.leaves.first().map(|table| mappings(table)).unwrap_or_default();
-    let sql = group_sql(request, group);
-    of_query(probe.client(), &sql, columns, key, on_row)
+    of_query(sides.probe.client(), &reading.sql, columns, sides.key, on_row)
         .await
         .map_err(|error| digest_error(&group.name, error))?;
     Ok(())

@@ -1,6 +1,6 @@
 //! What follows the rows and is no schema: sequences, owners of large objects, statistics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Mode, Restore, RestoreReport};
 use crate::base::{Event, TableName, quote_literal};
@@ -55,8 +55,17 @@ impl Restore<'_> {
     pub(super) async fn analyze(&self) -> Result<(), OpsError> {
         let body = &self.sealed.manifest.body;
         let mut tables: BTreeSet<TableName> = BTreeSet::new();
+        let materialised = match self.scope.replay.aggregates.is_empty() {
+            true => BTreeMap::new(),
+            false => self.target.materialisations().await?,
+        };
         for table in self.scope.tables.iter().filter_map(|index| body.tables.get(*index)) {
-            if table.kind == TableKind::Table {
+            if matches!(table.kind, TableKind::ExtensionConfiguration | TableKind::LargeObjects) {
+                continue;
+            }
+            if self.scope.replay.loads_later(table) {
+                tables.extend(materialised.get(&self.scope.relation(&table.name)).cloned());
+            } else {
                 tables.insert(self.scope.relation(&table.name));
                 tables.extend(table.root.iter().map(|root| self.scope.relation(root)));
             }

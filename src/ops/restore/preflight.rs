@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
-use super::{Mode, RestoreRequest, RolesMode};
+use super::{Mode, RestoreRequest, RolesMode, TimescaleMode};
 use crate::base::TableName;
 use crate::manifest::{Manifest, SealedManifest, TableKind};
 use crate::ops::OpsError;
-use crate::pg::{ForeignKey, PgError, Target, TargetFacts, TargetTable};
+use crate::pg::{EnabledTrigger, ForeignKey, NoOffer, Offer, PgError, Target, TargetFacts, TargetTable};
 use crate::pipeline::journal::RestoreJournal;
 
 /// What the target has, and its server offers.
@@ -26,6 +26,10 @@ pub(super) struct Ground {
     pub(super) tables: BTreeMap<TableName, TargetTable>,
     pub(super) foreign_keys: Vec<ForeignKey>,
     pub(super) large_objects: bool,
+    /// What it offers of TimescaleDB; absent where nobody needs to know.
+    pub(super) timescale: Option<Result<Offer, NoOffer>>,
+    /// Triggers that would have to be switched off while rows come in, where hypertables are there.
+    pub(super) triggers: Vec<EnabledTrigger>,
 }
 
 impl Ground {
@@ -42,6 +46,8 @@ impl Ground {
             tables: target.tables().await?,
             foreign_keys: target.foreign_keys().await?,
             large_objects: target.has_large_objects().await?,
+            timescale: None,
+            triggers: Vec::new(),
         })
     }
 
@@ -69,7 +75,10 @@ pub(super) async fn ground(
     if request.create {
         let maintenance = maintenance(request).await?;
         if !maintenance.databases().await?.contains(wanted) {
-            let ground = Ground::survey(&maintenance).await?.fresh();
+            let mut ground = Ground::survey(&maintenance).await?.fresh();
+            if needs_offer(request, &sealed.manifest) {
+                ground.timescale = Some(maintenance.timescale_of_new(!request.dry_run).await?);
+            }
             return Ok((ground, maintenance));
         }
     }
@@ -85,9 +94,19 @@ pub(super) async fn ground(
         return Err(OpsError::Usage(format!("the database {wanted} exists already; leave out --create")));
     }
     let mut ground = Ground::survey(&target).await?;
+    if needs_offer(request, &sealed.manifest) {
+        ground.timescale = Some(target.timescale().await?);
+        if request.fills_existing() && !request.triggers {
+            ground.triggers = target.enabled_triggers().await?;
+        }
+    }
     ground.resumed = journal.is_some();
     ground.chosen = journal.and_then(|journal| journal.chosen());
     Ok((ground, target))
+}
+
+fn needs_offer(request: &RestoreRequest<'_>, manifest: &Manifest) -> bool {
+    manifest.body.timescale.is_some() && request.timescale != TimescaleMode::Plain
 }
 
 async fn maintenance(request: &RestoreRequest<'_>) -> Result<Target, PgError> {
@@ -161,6 +180,7 @@ pub(super) fn check(
             missing.join(", ")
         ));
     }
+    problems.extend(scope.replay.problems.iter().cloned());
     if !request.schema_only && !ground.resumed {
         existing_tables(request, &sealed.manifest, scope, ground, &mut problems);
     }
@@ -211,7 +231,9 @@ fn existing_tables(
     problems: &mut Vec<String>,
 ) {
     for table in scope.tables.iter().filter_map(|index| manifest.body.tables.get(*index)) {
-        if table.kind != TableKind::Table {
+        let extension_or_object =
+            matches!(table.kind, TableKind::ExtensionConfiguration | TableKind::LargeObjects);
+        if extension_or_object || scope.replay.loads_later(table) {
             continue;
         }
         let name = scope.relation(table.load_through.as_ref().unwrap_or(&table.name));
@@ -240,6 +262,18 @@ fn existing_tables(
         }
         if request.mode == Mode::OnlyMissing && there.primary_key.is_empty() {
             problems.push(format!("{name} has no primary key, so nobody can tell which rows are missing"));
+        }
+        if let Some(Ok(offer)) = &ground.timescale
+            && offer.hypertables.contains(&name)
+        {
+            let triggers = ground.triggers.iter().filter(|trigger| trigger.table == name);
+            problems.extend(triggers.map(|trigger| {
+                format!(
+                    "{name} is a hypertable, whose triggers cannot be switched off while rows come in ({}): drop them \
+                     and make them again afterwards, or say --triggers to let them fire",
+                    trigger.disable
+                )
+            }));
         }
         if request.mode == Mode::Replace {
             let keys = ground.foreign_keys.iter().filter(|key| key.cascades && key.references == name);

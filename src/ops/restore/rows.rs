@@ -21,7 +21,11 @@ impl Restore<'_> {
         let disabled = self.disable_triggers(&there).await?;
         let mut deferred = Vec::new();
         let mut outcome = Ok(());
-        for level in self.levels(&there, &keys) {
+        let hypertables = match self.request.mode {
+            Mode::OnlyMissing => self.target.hypertables().await?,
+            Mode::Fail | Mode::Append | Mode::Replace => BTreeSet::new(),
+        };
+        for level in self.levels(&there, &keys, &hypertables) {
             // Two pieces may have bytes of the same large object, and only one of them can make it.
             let large = level.iter().any(|job| job.table.name == "pg_largeobject");
             let lanes = if large { 1 } else { self.request.jobs };
@@ -82,7 +86,7 @@ impl Restore<'_> {
         }
     }
 
-    fn loading(&self, may_defer: bool) -> Loading<'_> {
+    pub(super) fn loading(&self, may_defer: bool) -> Loading<'_> {
         Loading {
             vault: self.request.vault,
             manifest: &self.sealed.manifest,
@@ -93,7 +97,12 @@ impl Restore<'_> {
         }
     }
 
-    fn tell(&self, done: Vec<(LoadJob, Outcome)>, deferred: &mut Vec<LoadJob>, report: &mut RestoreReport) {
+    pub(super) fn tell(
+        &self,
+        done: Vec<(LoadJob, Outcome)>,
+        deferred: &mut Vec<LoadJob>,
+        report: &mut RestoreReport,
+    ) {
         for (job, outcome) in done {
             let pieces =
                 job.pieces.iter().filter_map(|load| self.sealed.manifest.head.pieces.get(load.piece));
@@ -125,12 +134,18 @@ impl Restore<'_> {
     }
 
     /// Jobs in steps: a step begins when the one before has ended.
-    fn levels(&self, there: &BTreeMap<TableName, TargetTable>, keys: &[ForeignKey]) -> Vec<Vec<LoadJob>> {
+    fn levels(
+        &self,
+        there: &BTreeMap<TableName, TargetTable>,
+        keys: &[ForeignKey],
+        hypertables: &BTreeSet<TableName>,
+    ) -> Vec<Vec<LoadJob>> {
         let tables: Vec<(usize, &Table, TableName)> = self
             .scope
             .tables
             .iter()
             .filter_map(|index| Some((*index, self.sealed.manifest.body.tables.get(*index)?)))
+            .filter(|(_, table)| !self.scope.replay.loads_later(table))
             .map(|(index, table)| (index, table, self.into(table)))
             .collect();
         let names: BTreeSet<&TableName> = tables.iter().map(|(_, _, into)| into).collect();
@@ -138,7 +153,7 @@ impl Restore<'_> {
         let mut levels: BTreeMap<(bool, usize), Vec<LoadJob>> = BTreeMap::new();
         let mut through: BTreeMap<&TableName, Vec<LoadJob>> = BTreeMap::new();
         for (index, table, into) in &tables {
-            let way = self.way(table, into, there, keys);
+            let way = self.way(table, into, there, keys, hypertables);
             let made = jobs(&self.sealed.manifest, *index, &way);
             let is_first = |name: &TableName| self.request.first.iter().any(|pattern| pattern.matches(name));
             // Leaves are meant with their root.
@@ -163,8 +178,10 @@ impl Restore<'_> {
     /// Where the rows of a table go.
     fn into(&self, table: &Table) -> TableName {
         match table.kind {
-            TableKind::Table => self.scope.relation(table.load_through.as_ref().unwrap_or(&table.name)),
-            _ => table.name.clone(),
+            TableKind::Table | TableKind::Hypertable | TableKind::ContinuousAggregate => {
+                self.scope.relation(table.load_through.as_ref().unwrap_or(&table.name))
+            }
+            TableKind::ExtensionConfiguration | TableKind::LargeObjects => table.name.clone(),
         }
     }
 
@@ -174,6 +191,7 @@ impl Restore<'_> {
         into: &TableName,
         there: &BTreeMap<TableName, TargetTable>,
         keys: &[ForeignKey],
+        hypertables: &BTreeSet<TableName>,
     ) -> TableWay {
         let condition = self.request.where_.iter().find(|(pattern, _)| {
             pattern.matches(&table.name) || table.root.as_ref().is_some_and(|root| pattern.matches(root))
@@ -183,8 +201,11 @@ impl Restore<'_> {
             into: into.clone(),
             types: columns.iter().map(|column| (column.name.clone(), column.type_sql.clone())).collect(),
             condition: condition.map(|(_, sql)| sql.clone()),
+            slice: self.slice_of(table),
             mode: self.request.mode,
             key: there.get(into).map(|there| there.primary_key.clone()).unwrap_or_default(),
+            looks: hypertables.contains(into),
+            time: self.time_of(table),
             at_once: keys.iter().any(|key| key.table == *into && key.references == *into),
         }
     }

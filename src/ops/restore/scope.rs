@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::preflight::Ground;
+use super::timescale::{self, Replay};
 use super::{Mode, RestoreRequest, RolesMode};
 use crate::base::TableName;
 use crate::catalog::Pattern;
@@ -10,6 +11,7 @@ use crate::catalog::ddl::{SchemaDump, SchemaEntry, Section};
 use crate::manifest::{Manifest, SealedManifest, Table, TableKind};
 use crate::ops::OpsError;
 use crate::plan::ddl::{PostDataSchedule, Renames, Selection, pre_data, rename, roles};
+use crate::plan::timescale::entries::parts;
 
 /// What is restored.
 pub(super) struct Scope {
@@ -29,12 +31,20 @@ pub(super) struct Scope {
     pub(super) sequences: BTreeSet<TableName>,
     /// What a person should know.
     pub(super) warnings: Vec<String>,
+    /// What of TimescaleDB comes back.
+    pub(super) replay: Replay,
 }
 
 impl Scope {
     /// What a relation of the backup is called in the target.
     pub(super) fn relation(&self, name: &TableName) -> TableName {
         self.relations.get(name).cloned().unwrap_or_else(|| self.renames.target(name))
+    }
+
+    /// What a function of the backup is called in the target: it follows its schema.
+    pub(super) fn routine(&self, name: &TableName) -> TableName {
+        let schema = self.renames.schemas.get(&name.schema).unwrap_or(&name.schema);
+        TableName::new(schema.clone(), name.name.clone())
     }
 
     /// Whether large objects are among what is restored.
@@ -64,8 +74,10 @@ impl Scope {
             let missing = self.roles.iter().filter(|role| !ground.roles.contains(*role));
             steps.extend(missing.map(|role| format!("create role {role}")));
         }
-        let dump = self.schema.as_ref();
-        steps.extend(dump.iter().flat_map(|dump| pre_data(dump)).map(SchemaEntry::label));
+        let parts = self.schema.as_ref().and_then(parts);
+        let early = parts.as_ref().map(|parts| &parts.early).or(self.schema.as_ref());
+        steps.extend(early.iter().flat_map(|dump| pre_data(dump)).map(SchemaEntry::label));
+        steps.extend(self.replay.plan());
         if !request.schema_only {
             for table in self.tables.iter().filter_map(|index| manifest.body.tables.get(*index)) {
                 let into = self.relation(table.load_through.as_ref().unwrap_or(&table.name));
@@ -73,7 +85,7 @@ impl Scope {
             }
             steps.extend(self.sequences.iter().map(|name| format!("sequence {}", self.relation(name))));
         }
-        if let Some(dump) = dump {
+        for dump in early.into_iter().chain(parts.as_ref().map(|parts| &parts.late)) {
             let populated: Vec<TableName> =
                 manifest.body.populated_views.iter().map(|view| self.relation(view)).collect();
             let schedule = PostDataSchedule::new(dump, &populated);
@@ -162,6 +174,7 @@ pub(super) fn choose(
         sequences: sequences(manifest, &wishes),
         warnings: Vec::new(),
         renames,
+        replay: Replay::default(),
     };
     if request.mode != Mode::Fail && manifest.body.large_objects.as_ref().is_some_and(|l| l.count > 0) {
         scope
@@ -169,8 +182,10 @@ pub(super) fn choose(
             .push("large objects are restored into an empty database only; they are left out".into());
     }
     if let (Some(dump), false) = (dump, request.data_only) {
-        schema(request, dump, &wishes, ground, &mut scope);
+        schema(request, manifest, dump, &wishes, ground, &mut scope);
     }
+    timescale::rows(request, manifest, ground, &mut scope);
+    scope.warnings.extend(scope.replay.notes.iter().cloned());
     Ok(scope)
 }
 
@@ -257,30 +272,34 @@ fn sequences(manifest: &Manifest, wishes: &Wishes<'_>) -> BTreeSet<TableName> {
 /// Chooses the entries, leaves out what names missing roles if that is wanted, and renames.
 fn schema(
     request: &RestoreRequest<'_>,
-    dump: SchemaDump,
+    manifest: &Manifest,
+    all: SchemaDump,
     wishes: &Wishes<'_>,
     ground: &Ground,
     scope: &mut Scope,
 ) {
     let mut chosen = match scope.whole && request.mode == Mode::Fail {
-        true => dump,
-        false => selected(request, &dump, wishes, ground, scope),
+        true => all.clone(),
+        false => selected(request, &all, wishes, ground, scope),
     };
+    timescale::fit(request, manifest, ground, &all, &mut chosen, scope);
     let options = request.options();
     if request.roles == RolesMode::Skip {
         skip_roles(&mut chosen, &options, ground, &mut scope.warnings);
     }
     scope.roles = roles(&chosen.entries, &options);
     if scope.renames.is_empty() {
+        timescale::parted(manifest, &all, &mut chosen, scope);
         scope.schema = Some(chosen);
         return;
     }
-    let renamed = rename(&chosen, &scope.renames);
+    let mut renamed = rename(&chosen, &scope.renames);
     scope.warnings.extend(renamed.warnings.iter().map(|warning| match &warning.mentions {
         Some(name) => format!("{} still mentions {name} in its body", warning.object),
         None => format!("{} could not be read, so names in it are the old ones", warning.object),
     }));
     scope.relations = renamed.relations;
+    timescale::parted(manifest, &all, &mut renamed.dump, scope);
     scope.schema = Some(renamed.dump);
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::ast;
 use crate::base::{quote_ident, quote_literal};
-use crate::catalog::ddl::SchemaEntry;
+use crate::catalog::ddl::{CONTINUOUS_AGGREGATE, SchemaEntry};
 
 /// What of an entry is wanted besides the object itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +178,7 @@ fn described(entry: &SchemaEntry) -> Option<String> {
         | "SERVER"
         | "PUBLICATION"
         | "SUBSCRIPTION" => Some(format!("{} {}", entry.kind, qualified(entry))),
+        CONTINUOUS_AGGREGATE => Some(format!("MATERIALIZED VIEW {}", qualified(entry))),
         // Their argument types are needed, and the statement that drops them has exactly those.
         "AGGREGATE" | "FUNCTION" | "PROCEDURE" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" => {
             let dropped = entry.drop.trim().trim_end_matches(';').strip_prefix("DROP ")?;

@@ -3,6 +3,7 @@
 
 mod dump;
 mod faults;
+mod restore;
 mod schedules;
 
 use std::collections::BTreeMap;
