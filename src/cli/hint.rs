@@ -9,6 +9,10 @@ use crate::pg::PgError;
 use crate::pg::client_tools::ClientToolError;
 use crate::store::StoreError;
 
+/// Building one index over thousands of chunks or partitions locks them all, and their indexes.
+const LOCK_TABLE_FULL: &str = "the server's lock table is full: raise max_locks_per_transaction (thousands of chunks or \
+     partitions want 256 and more), restart the server, and say the same again: a restore goes on where it stopped";
+
 /// The hint for an error, where there is a good one.
 pub(super) fn hint(error: &OpsError) -> Option<String> {
     let text = match error {
@@ -35,6 +39,10 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
             "wait until it has ended; if nothing runs any more, pg_terminate_backend ends what is left of it"
         }
         OpsError::NoSpace(_) => "make room, restore to another server, or restore a part with -t or --where",
+        // What hides rows of hypertables is said together with what to do about it.
+        OpsError::Privileges(text) if text.contains("timescaledb.") || text.contains("tiered") => {
+            return None;
+        }
         OpsError::Privileges(_) => {
             "grant what is listed (or pg_read_all_data), use a role that has it, or leave the tables out with -T"
         }
@@ -42,6 +50,8 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
             "delete nothing; `barkeep verify --level hash` says whether the files changed, and `barkeep list` shows \
              older verified backups"
         }
+        OpsError::Schema(error) if error.sqlstate() == Some("53200") => LOCK_TABLE_FULL,
+        OpsError::Restore(text) if text.contains("(53200)") => LOCK_TABLE_FULL,
         OpsError::Restore(_) => "`barkeep restore … --dry-run` prints the plan without touching the target",
         OpsError::Schema(_) => {
             "the statement is named above; --create with an empty database avoids objects that are there already"
@@ -96,6 +106,7 @@ fn pg(error: &PgError) -> Option<String> {
             "somebody holds the lock, or waits for it in front: named above, or in pg_locks; run again later"
         }
         (_, "22023" | "40001" | "42P01") => "the source changed while it was read; run again",
+        (_, "53200") => LOCK_TABLE_FULL,
         (_, "53100") => "the server's disk is full",
         _ if error.is_connection_lost() => "the server went away; its log says why",
         _ => return None,

@@ -180,6 +180,8 @@ fn pg_code(error: &PgError) -> u8 {
         (PgError::Connect { .. } | PgError::Tls { .. } | PgError::Pooler { .. }, _) => ExitCode::Connect,
         (_, "42501") => ExitCode::Privileges,
         (_, "55P03") => ExitCode::Temporary,
+        // The lock table is full: the server's configuration does not fit the database.
+        (_, "53200") => ExitCode::Usage,
         (_, "22023" | "40001" | "42P01") => ExitCode::SourceChanged,
         _ if error.is_connection_lost() => ExitCode::Connect,
         _ => ExitCode::Internal,

@@ -200,8 +200,10 @@ pub struct RestoreReport {
     pub tables: Vec<RestoredTable>,
     /// Constraints that the rows violate.
     pub violations: Vec<Violation>,
-    /// What a person should know.
+    /// What a person should know: something is not as it was.
     pub warnings: Vec<String>,
+    /// What is as it should be, and worth a word.
+    pub notes: Vec<String>,
     /// Databases and roles that were made.
     pub created: Vec<String>,
     /// TimescaleDB's policies and jobs; they are paused.
@@ -246,6 +248,7 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
     }
     report.warnings.extend(scope.replay.losses.iter().chain(&scope.warnings).cloned());
     report.warnings.extend(preflight::warnings(&sealed, &ground));
+    report.notes.extend(scope.replay.notes.iter().cloned());
     if request.dry_run {
         report.dry_run_plan = scope.plan(request, &sealed.manifest, &ground);
         report.seconds = began.elapsed().as_secs_f64();

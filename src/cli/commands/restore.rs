@@ -171,6 +171,9 @@ fn text(restored: &Restored, to: &str) -> String {
     for made in &report.created {
         text.push_str(&format!("made: {made}\n"));
     }
+    for note in &report.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
     for warning in &report.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }

@@ -185,7 +185,6 @@ pub(super) fn choose(
         schema(request, manifest, dump, &wishes, ground, &mut scope);
     }
     timescale::rows(request, manifest, ground, &mut scope);
-    scope.warnings.extend(scope.replay.notes.iter().cloned());
     Ok(scope)
 }
 

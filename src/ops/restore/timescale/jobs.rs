@@ -64,7 +64,7 @@ impl Restore<'_> {
             }
         }
         if !report.jobs.is_empty() {
-            report.warnings.push(format!(
+            report.notes.push(format!(
                 "{} policies and jobs are paused; --enable-jobs, or alter_job(…, scheduled => true), starts them",
                 report.jobs.len()
             ));
