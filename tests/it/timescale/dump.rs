@@ -169,3 +169,24 @@ async fn a_chunk_dropped_after_the_snapshot_is_late_and_strict_ends_the_run() {
     assert!(report.warnings[0].message.contains("-1000 to 0"), "{}", report.warnings[0].message);
     assert_eq!(manifest.table(&TableName::new("md", "ticks")).unwrap().rowset.rows, 5500);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_in_a_schema_of_the_users_are_no_tables_of_the_users() {
+    let timescale = Timescale::with(
+        "CREATE SCHEMA \"Own Chunks\"; CREATE TABLE ev (ts timestamptz NOT NULL, x int); \
+         SELECT create_hypertable('ev', 'ts', chunk_time_interval => interval '1 day', \
+             associated_schema_name => 'Own Chunks', associated_table_prefix => 'ev\"x'); \
+         INSERT INTO ev SELECT '2026-01-01'::timestamptz + interval '1 hour' * i, i FROM generate_series(0, 99) i",
+    )
+    .await;
+    timescale.world.dump().await;
+    let manifest = timescale.manifest();
+    let names: Vec<String> = manifest.body.tables.iter().map(|table| table.name.to_string()).collect();
+    assert_eq!(names, ["public.ev"]);
+    assert_eq!(manifest.rows(), 100);
+    let chunk = &manifest.body.tables[0].units[0].chunk.as_ref().unwrap().chunk;
+    assert_eq!(chunk.name, TableName::new("Own Chunks", "ev\"x_1_chunk"));
+    let object = &manifest.head.objects[manifest.body.schema.unwrap()];
+    let schema = std::fs::read_to_string(timescale.world.vault.place(&object.path)).unwrap();
+    assert!(schema.contains("CREATE TABLE public.ev") && !schema.contains("_chunk"), "{schema}");
+}
