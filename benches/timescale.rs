@@ -148,6 +148,7 @@ fn restore(server: &Server, database: &str, folder: &Path) -> Duration {
     let answer = command.stdin(Stdio::null()).output().expect("barkeep starts");
     let report: serde_json::Value = serde_json::from_slice(&answer.stdout)
         .unwrap_or_else(|error| fail(&format!("{database}: {error}: {answer:?}")));
+    let report = report.get("report").cloned().unwrap_or_default();
     let tables = report.get("tables").and_then(serde_json::Value::as_array).into_iter().flatten();
     let seconds: f64 = tables.filter_map(|table| table.get("seconds")?.as_f64()).sum();
     assert!(seconds > 0.0, "{database}: {report}");

@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::blocks::{self, BLOCK, Block};
 use super::sink::{SinkError, StoredUnit, UnitSink, UnitTarget};
 use crate::base::{BackupId, Event, Events, TableName};
@@ -111,6 +113,9 @@ pub enum DumpError {
     /// A thread died.
     #[error("the encoder of {0} ended without a result")]
     Thread(TableName),
+    /// Another thread died.
+    #[error("a thread that writes pieces ended without a result")]
+    Writer,
 }
 
 /// Everything the lanes share.
@@ -138,7 +143,7 @@ struct Connections {
 
 /// How an attempt at a unit ends.
 enum Attempt {
-    Stored(Done),
+    Received(Received),
     /// Its table cannot be locked without waiting.
     Refused,
     /// It changed while it was read.
@@ -146,6 +151,17 @@ enum Attempt {
 }
 
 type Done = (usize, usize, StoredUnit);
+
+/// A unit whose rows have all come and been counted; what is left is to encode the last of them and to write.
+struct Received {
+    job: UnitJob,
+    sink: UnitSink,
+    /// Rows decoded, which are those that the server says it sent.
+    rows: u64,
+}
+
+/// The unit of a lane that is being written while the next one is read.
+type Writing = Option<JoinHandle<Result<(UnitJob, Done), DumpError>>>;
 
 /// Tables with units still to come: (units, rows so far) by table.
 struct OpenTables(Mutex<HashMap<usize, (usize, u64)>>);
@@ -186,11 +202,25 @@ impl Lanes<'_> {
         }
         // What a lane could not lock is read by the leader, who holds the lock already.
         for job in refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let unit = self.read(self.locked.own_lane(), &job).await?;
-            open.close(&job, &unit.2, self.events.as_ref());
-            dumped.stored.push(unit);
+            let received = self.receive(self.locked.own_lane(), &job).await?;
+            let mut writing = Some(self.write(received));
+            dumped.stored.extend(self.written(&mut writing, &open).await?);
         }
         Ok(dumped)
+    }
+
+    /// Writes a unit beside the lane.
+    fn write(&self, received: Received) -> JoinHandle<Result<(UnitJob, Done), DumpError>> {
+        let vault = self.vault.clone();
+        tokio::task::spawn_blocking(move || received.finish(&vault))
+    }
+
+    /// Waits for the unit that is being written, if there is one.
+    async fn written(&self, writing: &mut Writing, open: &OpenTables) -> Result<Option<Done>, DumpError> {
+        let Some(task) = writing.take() else { return Ok(None) };
+        let (job, done) = task.await.map_err(|_| DumpError::Writer)??;
+        open.close(&job, &done.2, self.events.as_ref());
+        Ok(Some(done))
     }
 
     async fn lane(
@@ -201,14 +231,19 @@ impl Lanes<'_> {
     ) -> Result<Dumped, DumpError> {
         let mut lane = Connections::default();
         let mut dumped = Dumped::default();
+        let mut writing: Writing = None;
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(job) = next else { return Ok(dumped) };
+            let Some(job) = next else {
+                dumped.stored.extend(self.written(&mut writing, open).await?);
+                return Ok(dumped);
+            };
             for attempt in 1.. {
                 match self.attempt(&mut lane, &job).await {
-                    Ok(Attempt::Stored(result)) => {
-                        open.close(&job, &result.2, self.events.as_ref());
-                        dumped.stored.push(result);
+                    Ok(Attempt::Received(received)) => {
+                        // At most one is written while one is read: a lane's memory is two row groups.
+                        dumped.stored.extend(self.written(&mut writing, open).await?);
+                        writing = Some(self.write(received));
                     }
                     Ok(Attempt::Changed(why)) => {
                         dumped.changed.push(ChangedUnit { table: job.table, unit: job.unit, why });
@@ -250,10 +285,11 @@ impl Lanes<'_> {
         if job.reading == Reading::Table && !lane.try_lock(&job.name).await? {
             return Ok(Attempt::Refused);
         }
-        self.read(lane.client(), job).await.map(Attempt::Stored)
+        self.receive(lane.client(), job).await.map(Attempt::Received)
     }
 
-    async fn read(&self, session: &Session, job: &UnitJob) -> Result<Done, DumpError> {
+    /// Runs a unit's COPY to its end; all but the last rows are encoded by then.
+    async fn receive(&self, session: &Session, job: &UnitJob) -> Result<Received, DumpError> {
         let (blocks, received) = blocks::channel();
         let encoder = {
             let (job, events) = (job.clone(), Arc::clone(self.events));
@@ -266,20 +302,26 @@ impl Lanes<'_> {
         let failed = |source| DumpError::Sink { table: job.name.clone(), source };
         let (stream, sink) = encoded.map_err(failed)?;
         let Some(said) = said else { return Err(DumpError::Thread(job.name.clone())) };
-        let decoded = stream.finish().map_err(|error| failed(error.into()))?;
-        let stored = tokio::task::block_in_place(|| sink.finish()).map_err(failed)?;
-        accept(said, decoded, stored.rowset.rows).map_err(|error| failed(error.into()))?;
-        let stored = self.keep_earlier(job, stored).map_err(failed)?;
-        Ok((job.table, job.unit, stored))
+        let rows = stream.finish().map_err(|error| failed(error.into()))?;
+        agree(said, rows, rows).map_err(|error| failed(error.into()))?;
+        Ok(Received { job: job.clone(), sink, rows })
     }
+}
 
-    fn keep_earlier(&self, job: &UnitJob, stored: StoredUnit) -> Result<StoredUnit, SinkError> {
-        match &job.earlier {
-            Some(earlier) => {
-                Ok(stored.reuse(&job.target.staging, self.vault, &earlier.id, &earlier.pieces)?)
-            }
-            None => Ok(stored),
-        }
+impl Received {
+    /// Encodes the last rows and makes everything durable. Blocks.
+    fn finish(self, vault: &Vault) -> Result<(UnitJob, Done), DumpError> {
+        let Self { job, sink, rows } = self;
+        let failed = |source| DumpError::Sink { table: job.name.clone(), source };
+        let stored = sink.finish().map_err(failed)?;
+        agree(rows, rows, stored.rowset.rows).map_err(|error| failed(error.into()))?;
+        let stored = match &job.earlier {
+            Some(earlier) => stored
+                .reuse(&job.target.staging, vault, &earlier.id, &earlier.pieces)
+                .map_err(|error| failed(error.into()))?,
+            None => stored,
+        };
+        Ok((job.clone(), (job.table, job.unit, stored)))
     }
 }
 
@@ -289,7 +331,7 @@ fn may_pass(error: &PgError) -> bool {
 }
 
 /// A unit counts only if all three counts of its rows agree.
-fn accept(said: u64, decoded: u64, stored: u64) -> Result<(), CodecError> {
+fn agree(said: u64, decoded: u64, stored: u64) -> Result<(), CodecError> {
     if said == decoded && decoded == stored {
         return Ok(());
     }
@@ -383,13 +425,13 @@ fn encode(
 
 #[cfg(test)]
 mod tests {
-    use super::accept;
+    use super::agree;
 
     #[test]
     fn a_unit_is_accepted_only_if_all_three_counts_agree() {
-        assert!(accept(7, 7, 7).is_ok());
+        assert!(agree(7, 7, 7).is_ok());
         for (said, decoded, stored) in [(8, 7, 7), (7, 8, 7), (7, 7, 8), (0, 7, 7)] {
-            let text = accept(said, decoded, stored).unwrap_err().to_string();
+            let text = agree(said, decoded, stored).unwrap_err().to_string();
             assert!(text.contains(&format!("COPY {said}")), "{text}");
         }
     }

@@ -115,6 +115,13 @@ impl UnitSink {
         Ok(self.stored)
     }
 
+    /// Gives the unit up: nothing of it stays.
+    pub fn discard(mut self) -> Result<(), StoreError> {
+        // A file that was not finished removes itself.
+        drop(self.writer.take());
+        self.stored.discard(&self.target.staging)
+    }
+
     /// Ends the open piece, if there is one.
     fn close(&mut self) -> Result<(), SinkError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };

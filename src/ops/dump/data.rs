@@ -453,6 +453,7 @@ pub(super) fn dump_error(error: DumpError) -> OpsError {
         }
         error @ DumpError::Unsettled { .. } => OpsError::SourceChanged(error.to_string()),
         DumpError::Thread(table) => OpsError::Internal(format!("the encoder of {table} died")),
+        error @ DumpError::Writer => OpsError::Internal(error.to_string()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One chunk under the dump's snapshot: look, read, look again. What was not what the snapshot shows is thrown away.
 
-use super::{Attempt, DumpError, Lanes, UnitJob};
+use super::{Attempt, DumpError, Lanes, Received, UnitJob};
 use crate::pg::PgError;
 use crate::pg::timescale::{ChunkLane, ChunkRead, changed_while_read};
 
@@ -18,18 +18,18 @@ impl Lanes<'_> {
         if let Err(error) = &read
             && !was_refused(error)
         {
-            return read.map(|(done, _)| Attempt::Stored(done));
+            return read.map(|(received, _)| Attempt::Received(received));
         }
         lane.end().await?;
         let why = changed_while_read(&before, &lane.mark(chunk).await?);
         match read {
-            Ok((done, counted)) => {
-                let differs = counted.filter(|counted| *counted != done.2.rowset.rows);
-                let why = why.map(str::to_owned).or(differs.map(|counted| {
-                    format!("its compressed rows are {counted}, {} were read", done.2.rowset.rows)
-                }));
-                let Some(why) = why else { return Ok(Attempt::Stored(done)) };
-                done.2.discard(&job.target.staging)?;
+            Ok((received, counted)) => {
+                let rows = received.rows;
+                let differs = counted.filter(|counted| *counted != rows);
+                let counts = |counted| format!("its compressed rows are {counted}, {rows} were read");
+                let why = why.map(str::to_owned).or(differs.map(counts));
+                let Some(why) = why else { return Ok(Attempt::Received(received)) };
+                received.sink.discard()?;
                 Ok(Attempt::Changed(why))
             }
             // A relation that is gone is not found by its name any more, whatever the snapshot.
@@ -46,9 +46,9 @@ impl Lanes<'_> {
         lane: &ChunkLane,
         job: &UnitJob,
         chunk: &ChunkRead,
-    ) -> Result<(super::Done, Option<u64>), DumpError> {
+    ) -> Result<(Received, Option<u64>), DumpError> {
         let counted = lane.counted(chunk).await?;
-        Ok((self.read(lane.session(), job).await?, counted))
+        Ok((self.receive(lane.session(), job).await?, counted))
     }
 }
 

@@ -87,7 +87,7 @@ impl Lanes<'_> {
         let mut conditions = lane.conditions(&late.range);
         conditions.extend(late.conditions.iter().cloned());
         let sql = copy_out(&late.columns, &late.root.sql(), &conditions);
-        let read = self.read(lane.session(), &UnitJob { sql, ..late.job.clone() }).await;
+        let read = self.receive(lane.session(), &UnitJob { sql, ..late.job.clone() }).await;
         if let Err(error) = &read
             && !was_refused(error)
         {
@@ -97,11 +97,12 @@ impl Lanes<'_> {
         let (after, there) = lane.mark_range(&late.range).await?;
         let why = changed_while_read(&before, &after).map(|_| "its chunks changed again".to_owned());
         match (read, why) {
-            (Ok(done), None) => {
+            (Ok(received), None) => {
+                let (_, done) = self.write(received).await.map_err(|_| DumpError::Writer)??;
                 Ok(Ok((done, LateRead { snapshot, time, gone: !there, why: late.why.clone() })))
             }
-            (Ok(done), Some(why)) => {
-                done.2.discard(&late.job.target.staging)?;
+            (Ok(received), Some(why)) => {
+                received.sink.discard()?;
                 Ok(Err(why))
             }
             (Err(error), None) if !was_in_the_way(&error) => Err(error),
