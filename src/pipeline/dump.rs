@@ -155,7 +155,7 @@ type Done = (usize, usize, StoredUnit);
 /// A unit whose rows have all come and been counted; what is left is to encode the last of them and to write.
 struct Received {
     job: UnitJob,
-    sink: UnitSink,
+    sink: Box<UnitSink>,
     /// Rows decoded, which are those that the server says it sent.
     rows: u64,
 }
@@ -304,7 +304,7 @@ impl Lanes<'_> {
         let Some(said) = said else { return Err(DumpError::Thread(job.name.clone())) };
         let rows = stream.finish().map_err(|error| failed(error.into()))?;
         agree(said, rows, rows).map_err(|error| failed(error.into()))?;
-        Ok(Received { job: job.clone(), sink, rows })
+        Ok(Received { job: job.clone(), sink: Box::new(sink), rows })
     }
 }
 
