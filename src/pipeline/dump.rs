@@ -143,7 +143,7 @@ struct Connections {
 
 /// How an attempt at a unit ends.
 enum Attempt {
-    Received(Received),
+    Received(Box<Received>),
     /// Its table cannot be locked without waiting.
     Refused,
     /// It changed while it was read.
@@ -155,7 +155,7 @@ type Done = (usize, usize, StoredUnit);
 /// A unit whose rows have all come and been counted; what is left is to encode the last of them and to write.
 struct Received {
     job: UnitJob,
-    sink: Box<UnitSink>,
+    sink: UnitSink,
     /// Rows decoded, which are those that the server says it sent.
     rows: u64,
 }
@@ -243,7 +243,7 @@ impl Lanes<'_> {
                     Ok(Attempt::Received(received)) => {
                         // At most one is written while one is read: a lane's memory is two row groups.
                         dumped.stored.extend(self.written(&mut writing, open).await?);
-                        writing = Some(self.write(received));
+                        writing = Some(self.write(*received));
                     }
                     Ok(Attempt::Changed(why)) => {
                         dumped.changed.push(ChangedUnit { table: job.table, unit: job.unit, why });
@@ -285,7 +285,8 @@ impl Lanes<'_> {
         if job.reading == Reading::Table && !lane.try_lock(&job.name).await? {
             return Ok(Attempt::Refused);
         }
-        self.receive(lane.client(), job).await.map(Attempt::Received)
+        let received = self.receive(lane.client(), job).await?;
+        Ok(Attempt::Received(Box::new(received)))
     }
 
     /// Runs a unit's COPY to its end; all but the last rows are encoded by then.
@@ -304,7 +305,7 @@ impl Lanes<'_> {
         let Some(said) = said else { return Err(DumpError::Thread(job.name.clone())) };
         let rows = stream.finish().map_err(|error| failed(error.into()))?;
         agree(said, rows, rows).map_err(|error| failed(error.into()))?;
-        Ok(Received { job: job.clone(), sink: Box::new(sink), rows })
+        Ok(Received { job: job.clone(), sink, rows })
     }
 }
 

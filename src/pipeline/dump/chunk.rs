@@ -18,7 +18,7 @@ impl Lanes<'_> {
         if let Err(error) = &read
             && !was_refused(error)
         {
-            return read.map(|(received, _)| Attempt::Received(received));
+            return read.map(|(received, _)| Attempt::Received(Box::new(received)));
         }
         lane.end().await?;
         let why = changed_while_read(&before, &lane.mark(chunk).await?);
@@ -28,7 +28,7 @@ impl Lanes<'_> {
                 let differs = counted.filter(|counted| *counted != rows);
                 let counts = |counted| format!("its compressed rows are {counted}, {rows} were read");
                 let why = why.map(str::to_owned).or(differs.map(counts));
-                let Some(why) = why else { return Ok(Attempt::Received(received)) };
+                let Some(why) = why else { return Ok(Attempt::Received(Box::new(received))) };
                 received.sink.discard()?;
                 Ok(Attempt::Changed(why))
             }
