@@ -155,7 +155,8 @@ type Done = (usize, usize, StoredUnit);
 /// A unit whose rows have all come and been counted; what is left is to encode the last of them and to write.
 struct Received {
     job: UnitJob,
-    sink: UnitSink,
+    /// Large enough to make the futures that hand it on too large for a thread's stack.
+    sink: Box<UnitSink>,
     /// Rows decoded, which are those that the server says it sent.
     rows: u64,
 }
@@ -394,8 +395,8 @@ fn encode(
     job: &UnitJob,
     mut blocks: blocks::Receiver,
     events: &dyn Events,
-) -> Result<(TupleStream, UnitSink), SinkError> {
-    let mut sink = UnitSink::begin(job.target.clone());
+) -> Result<(TupleStream, Box<UnitSink>), SinkError> {
+    let mut sink = Box::new(UnitSink::begin(job.target.clone()));
     let mut stream = TupleStream::new(job.target.shape.columns.len());
     let mut told = 0;
     while let Some(block) = blocks.blocking_recv() {

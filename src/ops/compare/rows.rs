@@ -167,6 +167,9 @@ async fn live_rows(
     of_query(sides.probe.client(), &reading.sql, columns, sides.key, on_row)
         .await
         .map_err(|error| digest_error(&group.name, error))?;
+    if reading.units.is_some() {
+        sides.probe.back().await?;
+    }
     Ok(())
 }
 

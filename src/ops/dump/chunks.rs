@@ -1,11 +1,12 @@
 //! Hypertables in the data phase: a unit a chunk, in the order its rows lie in, cut by `--since` and `--until`; and what
 //! changed meanwhile, read again once the locks are gone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::data::{Planned, condition_of};
 use super::{DumpRequest, OpsError, Run};
-use crate::base::{TableName, quote_ident};
+use crate::base::{Event, TableName, quote_ident};
 use crate::catalog::Relation;
 use crate::catalog::timescale::{Compression, Hypertable, Range};
 use crate::manifest::{Manifest, Table};
@@ -80,11 +81,10 @@ impl Run<'_> {
         for unit in 0..chunked.chunks.len() {
             lane.begin(Some(&locked.snapshot.name), patience).await?;
             let found = lane.profile(&chunked.read(unit), columns).await;
-            if let Err(error) = &found
-                && error.is_connection_lost()
-            {
-                return Err(found.map(|_| OpsError::Internal(String::new())).unwrap_or_else(OpsError::from));
-            }
+            let found = match found {
+                Err(error) if error.is_connection_lost() => return Err(error.into()),
+                found => found,
+            };
             lane.end().await?;
             let Ok(found) = found else { continue };
             merged = match merged.is_empty() {
@@ -129,9 +129,15 @@ impl Run<'_> {
             });
         }
         let done = self.lanes(locked).run_late(jobs).await.map_err(super::data::dump_error)?;
+        let mut tables = BTreeSet::new();
         for ((table, unit, stored), late) in done {
             planned[table].stored[unit] = Some(stored);
             planned[table].late.insert(unit, late);
+            tables.insert(table);
+        }
+        for Planned { table, stored, .. } in tables.into_iter().map(|table| &planned[table]) {
+            let rows = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
+            self.services.events.emit(Event::TableDone { table: table.name.clone(), rows });
         }
         Ok(())
     }

@@ -52,12 +52,12 @@ pub struct ChunkLane {
     shape: Shape,
 }
 
-/// Whether the two marks of a read say that something happened in between; what, in words.
+/// Whether the two marks of a read say that something happened to the chunk in between; what, in words.
 pub fn changed_while_read(before: &Marked, after: &Marked) -> Option<&'static str> {
     match (before, after) {
         (before, after) if before == after => None,
-        (_, None) => Some("it was dropped"),
-        _ => Some("it was compressed, decompressed, truncated or rewritten"),
+        (_, None) => Some("was dropped"),
+        _ => Some("was compressed, decompressed, truncated or rewritten"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! It is a courtesy, not a guard: jobs of other roles cannot be held, people can run everything by hand, and the check
 //! after each read is what the backup rests on.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::PgError;
@@ -40,6 +41,8 @@ pub struct PausedJobs {
     alter_job: String,
     /// Number and the start that was planned.
     held: Vec<(i32, Option<String>)>,
+    /// Those that could not be held, by number.
+    given_up: BTreeSet<i32>,
     /// Jobs that could not be held, and why.
     pub unheld: Vec<String>,
 }
@@ -52,20 +55,21 @@ pub async fn pause(
 ) -> Result<PausedJobs, PgError> {
     let session = open_pinned(settings, "barkeep dump (jobs)").await?;
     let alter_job = format!("{}.alter_job", quote_ident(extension_schema));
-    let mut paused = PausedJobs { session, alter_job, held: Vec::new(), unheld: Vec::new() };
+    let mut paused =
+        PausedJobs { session, alter_job, held: Vec::new(), given_up: BTreeSet::new(), unheld: Vec::new() };
     let began = Instant::now();
     loop {
         let mut running = Vec::new();
         for job in paused.jobs().await? {
-            if paused.held.iter().any(|(id, _)| *id == job.id) || paused.gave_up(&job) {
+            if paused.is_settled(job.id) {
                 continue;
             }
             if !job.ours {
-                paused.unheld.push(format!("{}: another role's", job.label));
+                paused.give_up(&job, "another role's");
             } else if job.running && began.elapsed() < patience {
                 running.push(job.label);
             } else if job.running {
-                paused.unheld.push(format!("{}: it runs", job.label));
+                paused.give_up(&job, "it runs");
             } else {
                 paused.hold(job).await;
             }
@@ -97,14 +101,19 @@ impl PausedJobs {
         Ok(found.iter().map(job).collect())
     }
 
-    fn gave_up(&self, job: &Job) -> bool {
-        self.unheld.iter().any(|text| text.starts_with(&job.label))
+    fn is_settled(&self, id: i32) -> bool {
+        self.given_up.contains(&id) || self.held.iter().any(|(held, _)| *held == id)
+    }
+
+    fn give_up(&mut self, job: &Job, why: &str) {
+        self.given_up.insert(job.id);
+        self.unheld.push(format!("{}: {why}", job.label));
     }
 
     async fn hold(&mut self, job: Job) {
         match self.push(job.id).await {
             Ok(()) => self.held.push((job.id, job.next_start)),
-            Err(error) => self.unheld.push(format!("{}: {error}", job.label)),
+            Err(error) => self.give_up(&job, &error.to_string()),
         }
     }
 
@@ -112,11 +121,6 @@ impl PausedJobs {
         let sql = format!("SELECT {}({id}, next_start => pg_catalog.now() + {AHEAD})", self.alter_job);
         let pushed = self.session.batch_execute(&sql).await;
         pushed.map_err(|error| PgError::query(format!("pausing the job {id}"), error))
-    }
-
-    /// How many are held.
-    pub fn count(&self) -> usize {
-        self.held.len()
     }
 
     /// Pushes them again and again, for as long as it is polled. What cannot be pushed any more just runs.

@@ -26,7 +26,8 @@ impl Lanes<'_> {
             Ok((received, counted)) => {
                 let rows = received.rows;
                 let differs = counted.filter(|counted| *counted != rows);
-                let counts = |counted| format!("its compressed rows are {counted}, {rows} were read");
+                let counts =
+                    |counted| format!("has {counted} compressed rows by its own count, {rows} were read");
                 let why = why.map(str::to_owned).or(differs.map(counts));
                 let Some(why) = why else { return Ok(Attempt::Received(Box::new(received))) };
                 received.sink.discard()?;
@@ -35,7 +36,7 @@ impl Lanes<'_> {
             // A relation that is gone is not found by its name any more, whatever the snapshot.
             Err(error) => match (why, was_in_the_way(&error)) {
                 (Some(why), _) => Ok(Attempt::Changed(why.to_owned())),
-                (None, true) => Ok(Attempt::Changed("somebody else was working on it".to_owned())),
+                (None, true) => Ok(Attempt::Changed("was being worked on by somebody else".to_owned())),
                 (None, false) => Err(error),
             },
         }
@@ -79,6 +80,6 @@ mod tests {
         assert!(
             changed_while_read(&mark("(1,9)"), &mark("(1,10)")).is_some_and(|why| why.contains("compressed"))
         );
-        assert_eq!(changed_while_read(&mark("(1,9)"), &None), Some("it was dropped"));
+        assert_eq!(changed_while_read(&mark("(1,9)"), &None), Some("was dropped"));
     }
 }

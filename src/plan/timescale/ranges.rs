@@ -8,6 +8,9 @@ use crate::plan::chunks::{conditions, label};
 /// Rows of one query: small chunks are read together, since each query costs planning.
 pub const ROWS: u64 = 1_000_000;
 
+/// And not too many chunks, all of which that query locks, with their indexes.
+const CHUNKS: usize = 500;
+
 /// Rows that are read by one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -47,7 +50,9 @@ pub fn parts(table: &Table, time: &Dimension, rows: u64) -> Vec<Part> {
     for (range, unit) in units {
         let digest = table.units.get(unit).map(|unit| unit.rowset).unwrap_or_default();
         match cuts.last_mut() {
-            Some((last, units, sum)) if range.from < reached || sum.rows + digest.rows <= rows => {
+            Some((last, units, sum))
+                if range.from < reached || (sum.rows + digest.rows <= rows && units.len() < CHUNKS) =>
+            {
                 last.to = last.to.max(range.to);
                 units.push(unit);
                 *sum += digest;
