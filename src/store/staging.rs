@@ -115,9 +115,13 @@ impl Staging {
         }
         fs::rename(&self.folder, &target).map_err(StoreError::io("rename", &self.folder))?;
         self.committed = true;
-        sync_directory(&backups)?;
-        sync_directory(&self.vault.join("staging"))?;
-        sync_directory(&self.vault)
+        let folders = [backups, self.vault.join("staging"), self.vault.clone()];
+        let synced = folders.iter().try_for_each(|folder| sync_directory(folder));
+        // A rename that the disk has not promised to keep is no commit: whoever is told of an error must find no backup.
+        if synced.is_err() && fs::rename(&target, &self.folder).is_ok() {
+            self.committed = false;
+        }
+        synced
     }
 }
 
