@@ -235,21 +235,19 @@ impl StoredUnit {
             if let (Some(old), Some(mine)) = (&old.exceptions, &mine.exceptions) {
                 files.push((old.path.clone(), mine.path.clone()));
             }
-            // The probe tells whether links work before the only copy is given up.
-            let probe = format!("link-probe-{}", mine.blake3.short());
-            if !staging.link(&vault.place(&old.path), &probe)? {
-                return Ok(self);
-            }
-            staging.discard(&probe)?;
+            // Beside the new files first, then over them: where one link cannot be made, the new files stay.
+            let mut links = Vec::with_capacity(files.len());
             for (old_path, my_path) in files {
                 let relative = my_path.strip_prefix(&prefix).unwrap_or(&my_path).to_owned();
-                staging.discard(&relative)?;
-                if !staging.link(&vault.place(&old_path), &relative)? {
-                    return Err(StoreError::Damaged {
-                        path: old_path,
-                        problem: crate::store::Damage::Missing,
-                    });
+                let beside = format!("{relative}.link");
+                if !staging.link(&vault.place(&old_path), &beside)? {
+                    links.iter().try_for_each(|(beside, _): &(String, String)| staging.discard(beside))?;
+                    return Ok(self);
                 }
+                links.push((beside, relative));
+            }
+            for (beside, relative) in &links {
+                staging.replace(beside, relative)?;
             }
             let mut linked = old.clone();
             linked.path.clone_from(&mine.path);

@@ -99,6 +99,12 @@ impl Staging {
         }
     }
 
+    /// Puts one file of this backup in the place of another.
+    pub fn replace(&self, with: &str, relative: &str) -> Result<(), StoreError> {
+        let with = self.folder.join(with);
+        fs::rename(&with, self.folder.join(relative)).map_err(StoreError::io("rename", &with))
+    }
+
     /// Makes the backup exist: everything synced, manifest last, one rename.
     pub fn commit(mut self, sealed: &SealedManifest) -> Result<(), StoreError> {
         sync_tree(&self.folder)?;
