@@ -32,6 +32,11 @@ pub(super) fn permitted(
     surveyed: Option<&Surveyed>,
     chosen: &Chosen,
 ) -> Result<(), OpsError> {
+    let chunked = chosen.tables.iter().any(|relation| relation.hypertable.is_some());
+    if !request.slice.is_everything() && !chunked {
+        let text = "--since and --until cut hypertables and continuous aggregates, and none is chosen; --where cuts others";
+        return Err(OpsError::Usage(text.to_owned()));
+    }
     let Some(surveyed) = surveyed else { return Ok(()) };
     if request.schema_only {
         return Ok(());

@@ -184,6 +184,12 @@ pub(super) fn choose(
     if let (Some(dump), false) = (dump, request.data_only) {
         schema(request, manifest, dump, &wishes, ground, &mut scope);
     }
+    let chunked =
+        |index: &usize| manifest.body.tables.get(*index).is_some_and(|table| table.kind.is_chunked());
+    if !request.slice.is_everything() && !scope.tables.iter().any(chunked) {
+        let text = "--since and --until cut hypertables and continuous aggregates, and none is chosen; --where cuts others";
+        return Err(OpsError::Usage(text.to_owned()));
+    }
     timescale::rows(request, manifest, ground, &mut scope);
     Ok(scope)
 }

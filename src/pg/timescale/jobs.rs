@@ -117,8 +117,13 @@ impl PausedJobs {
         }
     }
 
+    /// Only what would start before then: a job that is far off is not to start sooner because a dump died.
     async fn push(&self, id: i32) -> Result<(), PgError> {
-        let sql = format!("SELECT {}({id}, next_start => pg_catalog.now() + {AHEAD})", self.alter_job);
+        let sql = format!(
+            "SELECT {}({id}, next_start => pg_catalog.now() + {AHEAD}) FROM timescaledb_information.jobs j \
+             WHERE j.job_id = {id} AND coalesce(j.next_start, '-infinity') < pg_catalog.now() + {AHEAD}",
+            self.alter_job
+        );
         let pushed = self.session.batch_execute(&sql).await;
         pushed.map_err(|error| PgError::query(format!("pausing the job {id}"), error))
     }

@@ -96,6 +96,12 @@ async fn a_slice_of_time_takes_chunks_by_range_and_rows_of_those_at_the_edge() {
     assert_eq!(manifest.body.selection.since.as_deref(), Some("2026-01-03T12:00:00.000000Z"));
     let warned: Vec<&str> = report.warnings.iter().map(|warning| warning.code.as_str()).collect();
     assert!(!warned.is_empty() && warned.iter().all(|code| *code == "SLICE"), "{warned:?}");
+    let symbols = |request: &mut barkeep::ops::dump::DumpRequest| {
+        request.slice = slice;
+        request.selection.tables = vec![Pattern::parse("md.symbols").unwrap()];
+    };
+    let error = timescale.world.dump_with(symbols).await.unwrap_err();
+    assert!(error.exit_code() == 2 && words(&error).contains("none is chosen"), "{}", words(&error));
     // Ticks are numbered, not timed.
     let ticks = manifest.table(&TableName::new("md", "ticks")).unwrap();
     assert_eq!((ticks.rowset.rows, ticks.condition.as_deref()), (7000, None));
