@@ -346,7 +346,7 @@ async fn one(
     note: &str,
 ) {
     let mut random = StdRng::seed_from_u64(seed);
-    let (busy, pointed) = (random.random_bool(0.5), random.random_bool(0.3));
+    let (busy, pointed) = (random.random_bool(0.35), random.random_bool(0.2));
     let stop = Arc::new(AtomicBool::new(false));
     let settings = timescale.world.source();
     let side = {
@@ -354,7 +354,7 @@ async fn one(
         tokio::spawn(async move {
             let mut vandal = Vandal::new(&settings, seed ^ 1).await;
             while busy && !stop.load(Ordering::Relaxed) {
-                let pause = vandal.random.random_range(0..250);
+                let pause = vandal.random.random_range(0..300);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 note_change(&tally, vandal.change().await);
             }
