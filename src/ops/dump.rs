@@ -263,8 +263,11 @@ impl Run<'_> {
             return Err(OpsError::SourceChanged(change));
         }
         self.count(locked, &mut planned).await?;
-        let tail = self.tail(locked).await?;
-        self.read_late(locked, &mut planned, changed, staging).await?;
+        let mut tail = self.tail(locked).await?;
+        if self.read_late(locked, &mut planned, changed, staging).await? {
+            // Late rows can be newer than what was read of the sequences.
+            tail.sequences = self.sequences(locked).await?;
+        }
         let data = self.gather(planned)?;
         let sealed = self.manifest(locked, staging, data, tail, schema, tool.as_ref())?;
         if self.request.strict && !sealed.manifest.body.warnings.is_empty() {

@@ -95,16 +95,17 @@ impl Run<'_> {
         Ok(merged)
     }
 
-    /// Changed chunks are an error under `--strict`; else their ranges are read again when the locks are gone.
+    /// Changed chunks are an error under `--strict`; else their ranges are read again when the locks are gone. False where
+    /// there are none, and the locks still stand.
     pub(super) async fn read_late(
         &self,
         locked: &Locked,
         planned: &mut [Planned],
         changed: Vec<ChangedUnit>,
         staging: &Arc<Staging>,
-    ) -> Result<(), OpsError> {
+    ) -> Result<bool, OpsError> {
         if changed.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         if self.request.strict {
             let warnings = changed.iter().map(|unit| planned[unit.table].changed(unit));
@@ -139,7 +140,7 @@ impl Run<'_> {
             let rows = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
             self.services.events.emit(Event::TableDone { table: table.name.clone(), rows });
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::store::Staging;
 
 /// What is read last under the snapshot: never behind the rows.
 pub(super) struct Tail {
-    sequences: Vec<Sequence>,
+    pub(super) sequences: Vec<Sequence>,
     large_objects: Option<LargeObjects>,
 }
 
@@ -58,7 +58,9 @@ impl Run<'_> {
             store(staging, "schema/timescale.json", surveyed.raw.to_string().as_bytes(), &mut objects)?;
         }
         let consistent = self.note_late(&data.tables);
-        let required = data.tables.iter().any(|table| table.kind.is_chunked());
+        let required = timescale
+            .as_ref()
+            .is_some_and(|found| !found.hypertables.is_empty() || !found.aggregates.is_empty());
         let previous = self
             .vault
             .manifests()?
@@ -162,7 +164,7 @@ impl Run<'_> {
         selected
     }
 
-    async fn sequences(&self, locked: &Locked) -> Result<Vec<Sequence>, OpsError> {
+    pub(super) async fn sequences(&self, locked: &Locked) -> Result<Vec<Sequence>, OpsError> {
         let selection = &self.request.selection;
         let mut kept = Vec::new();
         let mut unreadable = Vec::new();

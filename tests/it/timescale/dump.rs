@@ -196,3 +196,31 @@ async fn chunks_in_a_schema_of_the_users_are_no_tables_of_the_users() {
     let schema = std::fs::read_to_string(timescale.world.vault.place(&object.path)).unwrap();
     assert!(schema.contains("CREATE TABLE public.ev") && !schema.contains("_chunk"), "{schema}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_is_not_behind_the_rows_of_a_late_chunk() {
+    let timescale = std::sync::Arc::new(Timescale::trading().await);
+    let chunk = "SELECT c::text FROM show_chunks('md.settlements', older_than => '2025-11-09'::date) c";
+    let chunk = timescale.value(chunk).await.unwrap();
+    let changing = timescale.clone();
+    let hook = move |event: &Event| {
+        if *event == Event::Phase("data") {
+            let (timescale, chunk) = (changing.clone(), chunk.clone());
+            let sql = format!(
+                "TRUNCATE {chunk};\nINSERT INTO md.settlements (day, account, amount) \
+                 SELECT '2025-11-01', 1, 1 FROM generate_series(1, 10)"
+            );
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async move { timescale.run(&sql).await });
+            });
+        }
+    };
+    timescale.world.dump_hooked(hook, |_| ()).await.unwrap();
+    let manifest = timescale.manifest();
+    let late: Vec<_> = manifest.late().collect();
+    assert!(late.iter().any(|(table, ..)| table.name.name == "settlements"), "{late:?}");
+    let sequence = manifest.body.sequences.iter().find(|sequence| sequence.name.name == "settlements_id_seq");
+    let last = timescale.value("SELECT max(id) FROM md.settlements").await;
+    assert_eq!(sequence.map(|sequence| sequence.last_value.clone()), last);
+    assert_eq!(last.as_deref(), Some("3010"));
+}
