@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::TableName;
+use crate::base::{TableName, quote_ident};
 
-/// The schema that holds TimescaleDB's own catalog.
-pub const CATALOG_SCHEMA: &str = "_timescaledb_catalog";
+/// The extension's name.
+pub const EXTENSION: &str = "timescaledb";
 
 /// Everything about TimescaleDB in one database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,15 @@ pub struct OrderColumn {
     pub descending: bool,
     /// `NULLS FIRST`.
     pub nulls_first: bool,
+}
+
+impl OrderColumn {
+    /// As `ORDER BY` takes it.
+    pub fn sql(&self) -> String {
+        let direction = if self.descending { "DESC" } else { "ASC" };
+        let nulls = if self.nulls_first { "FIRST" } else { "LAST" };
+        format!("{} {direction} NULLS {nulls}", quote_ident(&self.column))
+    }
 }
 
 /// A continuous aggregate.

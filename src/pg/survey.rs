@@ -8,6 +8,7 @@ use super::PgError;
 use super::timescale::{self, Surveyed};
 use super::types::TypeBook;
 use crate::base::TableName;
+use crate::catalog::timescale::EXTENSION;
 use crate::catalog::{Column, Generated, LargeObjects, Relation, RelationKind, Sequence, SourceFacts};
 
 /// Runs one of the survey's statements.
@@ -30,7 +31,7 @@ pub(super) async fn survey(client: &Client, measured: &[u32]) -> Result<Survey, 
     let timescale = timescale::survey(client).await?;
     let mut relations = relations(client, measured, timescale.as_ref()).await?;
     if let Some(found) = &timescale {
-        relations.retain(|relation| relation.extension.as_deref() != Some(timescale::EXTENSION));
+        relations.retain(|relation| relation.extension.as_deref() != Some(EXTENSION));
         for relation in &mut relations {
             relation.hypertable = found.hypertables.get(&relation.oid).copied();
             if let Some(view) = found.views.get(&relation.oid) {

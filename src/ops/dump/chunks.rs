@@ -8,7 +8,7 @@ use super::data::{Planned, condition_of};
 use super::{DumpRequest, OpsError, Run};
 use crate::base::{Event, TableName, quote_ident};
 use crate::catalog::Relation;
-use crate::catalog::timescale::{Compression, Hypertable, Range};
+use crate::catalog::timescale::{Compression, Hypertable, OrderColumn, Range};
 use crate::manifest::{Manifest, Table};
 use crate::ops::ExitCode;
 use crate::pg::Locked;
@@ -234,11 +234,7 @@ impl Planned {
 /// The order in which compressed rows come out without being sorted.
 fn order_by(settings: &Compression) -> Vec<String> {
     let segments = settings.segment_by.iter().flatten().map(|column| quote_ident(column));
-    let order = settings.order_by.iter().flatten().map(|column| {
-        let direction = if column.descending { "DESC" } else { "ASC" };
-        let nulls = if column.nulls_first { "FIRST" } else { "LAST" };
-        format!("{} {direction} NULLS {nulls}", quote_ident(&column.column))
-    });
+    let order = settings.order_by.iter().flatten().map(OrderColumn::sql);
     segments.chain(order).collect()
 }
 

@@ -7,6 +7,7 @@ use super::data::{Data, SLICE};
 use super::{DumpReport, DumpRequest, Run, TableReport, selection_record};
 use crate::base::{Digest, TableName};
 use crate::catalog::ddl::{SchemaDump, SchemaEntry, Section};
+use crate::catalog::timescale::EXTENSION;
 use crate::catalog::{LargeObjects, Relation, RelationKind, Sequence};
 use crate::codec::rowset::ROWSET_ALG;
 use crate::manifest::{
@@ -16,7 +17,7 @@ use crate::manifest::{
 use crate::ops::{ExitCode, OpsError};
 use crate::pg::Locked;
 use crate::pg::client_tools::PgDump;
-use crate::pg::timescale::{EXTENSION, Surveyed};
+use crate::pg::timescale::Surveyed;
 use crate::plan::ddl::timescale::cleaned;
 use crate::plan::ddl::{RestoreOptions, Selection, script};
 use crate::plan::dump::Chosen;

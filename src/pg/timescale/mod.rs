@@ -22,9 +22,6 @@ pub use chunk::{ChunkLane, ChunkRead, LateRange, Marked, changed_while_read};
 pub use jobs::{PausedJobs, pause, unheld_jobs};
 pub use parse::Unreadable;
 
-/// The extension's name.
-pub const EXTENSION: &str = "timescaledb";
-
 /// Settings that hide compressed rows, or whole chunks, from queries, and the values that do not. All of them can be set for
 /// a role or a database without anybody noticing.
 pub(super) const SAFE_SETTINGS: [(&str, &str); 4] = [

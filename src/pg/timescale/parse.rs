@@ -314,7 +314,7 @@ fn chunks(
             continue;
         }
         let ranges = row.need("slices", ranges.remove(&i64::from(id)))?;
-        let status = row.id("status").unwrap_or(0);
+        let status = row.id("status")?;
         // From 2.19 on under the chunk, before under the table of its compressed rows, up to 2.13 nowhere.
         let own = settings.by_oid.get(&oid);
         let own = own.or_else(|| settings.by_oid.get(&companion.as_ref()?.0)).filter(|_| status & 1 != 0);
@@ -367,7 +367,7 @@ fn aggregates(
             definition: row.need("definition", row.text("definition"))?,
             materialized_only: row.flag("materialized_only"),
             // Below every real position, on any axis, it means that nothing is materialised.
-            watermark: row.number("watermark").filter(|at| *at > NOTHING_YET && !hypertable_empty(*at)),
+            watermark: row.number("watermark").filter(|at| *at > NOTHING_YET && !smallest_integer(*at)),
             indexes: indexes.collect(),
             hypertable,
             view,
@@ -380,7 +380,7 @@ fn aggregates(
 const NOTHING_YET: i64 = -210_866_803_200_000_000;
 
 /// And of one over integers: the smallest number of the type.
-fn hypertable_empty(watermark: i64) -> bool {
+fn smallest_integer(watermark: i64) -> bool {
     watermark == i64::from(i16::MIN) || watermark == i64::from(i32::MIN)
 }
 

@@ -147,7 +147,7 @@ pub fn compression(functions: &Functions, compression: &Compression) -> String {
         options.push(format!("timescaledb.compress_segmentby = {}", literal(&list.join(","))));
     }
     if let Some(columns) = compression.order_by.as_deref().filter(|columns| !columns.is_empty()) {
-        let list: Vec<String> = columns.iter().map(order).collect();
+        let list: Vec<String> = columns.iter().map(OrderColumn::sql).collect();
         options.push(format!("timescaledb.compress_orderby = {}", literal(&list.join(","))));
     }
     if let (Some(index), true) = (&compression.index, functions.version >= COMPRESS_INDEX) {
@@ -168,12 +168,6 @@ pub const COMPRESS_INDEX: (u32, u32) = (2, 22);
 
 /// The first version that keeps ranges of columns (chunk skipping).
 pub const CHUNK_SKIPPING: (u32, u32) = (2, 16);
-
-fn order(column: &OrderColumn) -> String {
-    let direction = if column.descending { "DESC" } else { "ASC" };
-    let nulls = if column.nulls_first { "FIRST" } else { "LAST" };
-    format!("{} {direction} NULLS {nulls}", quote_ident(&column.column))
-}
 
 /// Keeps ranges of these columns; to be run in one transaction.
 pub fn skipping(functions: &Functions, table: &TableName, columns: &[String]) -> Vec<String> {

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{TableName, quote_ident};
 use crate::catalog::ddl::{CONTINUOUS_AGGREGATE, SchemaDump, SchemaEntry, Section};
+use crate::catalog::timescale::EXTENSION;
 use crate::manifest::TableColumn;
 use crate::plan::ddl::statements::is_data;
-
-/// The extension.
-pub const EXTENSION: &str = "timescaledb";
 
 /// What the target cannot have as it was.
 #[derive(Debug, Default)]

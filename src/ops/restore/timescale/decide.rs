@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::TimescaleMode;
 use crate::base::TableName;
 use crate::catalog::ddl::{CONTINUOUS_AGGREGATE, SchemaDump, SchemaEntry};
+use crate::catalog::timescale::EXTENSION;
 use crate::catalog::timescale::{Aggregate, Chunk, Compression, Hypertable, Timescale, TimescaleJob};
 use crate::manifest::{Manifest, Table, TableKind};
 use crate::ops::restore::preflight::Ground;
@@ -12,7 +13,6 @@ use crate::ops::restore::{Mode, RestoreRequest};
 use crate::pg::{NoOffer, Offer};
 use crate::plan::ddl::Renames;
 use crate::plan::timescale::calls::{CHUNK_SKIPPING, COMPRESS_INDEX, Functions};
-use crate::plan::timescale::entries::EXTENSION;
 use crate::plan::timescale::jobs::{Names, job};
 
 /// What is brought back, by names in the backup.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decide::Question;
 use crate::base::TableName;
 use crate::catalog::ddl::{SchemaDump, SchemaEntry};
+use crate::catalog::timescale::EXTENSION;
 use crate::manifest::{Manifest, TableKind};
 use crate::ops::restore::RestoreRequest;
 use crate::ops::restore::preflight::Ground;
 use crate::ops::restore::scope::Scope;
-use crate::plan::timescale::entries::{self, EXTENSION, Lacks};
+use crate::plan::timescale::entries::{self, Lacks};
 use crate::plan::timescale::partitions;
 
 /// Decides what is replayed, and fits the entries (still under the backup's names) to it.
