@@ -1,6 +1,7 @@
 //! Integration tests of the library against real servers: PostgreSQL 15 from local binaries, PostgreSQL 17 in a container.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod bench_market;
 mod bench_world;
 mod connections;
 mod container;
