@@ -7,10 +7,14 @@
 
 #![allow(dead_code, reason = "each benchmark uses the part that it needs")]
 
+pub(crate) mod columns;
+pub(crate) mod csv;
 pub(crate) mod random;
 mod symbols;
+pub(crate) mod tables;
 pub(crate) mod tuple;
 mod walk;
+mod words;
 
 pub(crate) use symbols::{SYMBOLS, symbol_name};
 use walk::Walk;
