@@ -11,7 +11,7 @@ use super::{OpsError, Services};
 use crate::base::{BackupId, Digest, Event, TableName};
 use crate::codec::CodecError;
 use crate::codec::file::{PieceBounds, PieceReader};
-use crate::codec::rowset::RowHasher;
+use crate::codec::rowset::RowSummer;
 use crate::manifest::{Manifest, Piece, SealedManifest, Table};
 use crate::plan::copy::piece_shape;
 use crate::store::{BackupChoice, StoreError, Vault};
@@ -216,12 +216,12 @@ pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// Decodes a piece and recomputes its rowset digest.
 fn decode(vault: &Vault, table: &Table, piece: &Piece, key: &[u8; 32]) -> Result<u64, CodecError> {
-    let hasher = RowHasher::new(key);
-    let mut digest = crate::base::RowsetDigest::default();
+    let mut summer = RowSummer::new(key);
     each_row(vault, table, piece, &mut |tuple| {
-        digest.add_row(&hasher.hash(tuple));
+        summer.add_tuple(tuple);
         Ok(())
     })?;
+    let digest = summer.digest();
     if digest == piece.rowset {
         return Ok(digest.rows);
     }

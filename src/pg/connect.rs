@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 
-use super::gate::Gate;
+use super::intake::Intake;
 use super::settings::{ConnectionSettings, TlsMode};
 use super::tap::{CopyEnd, Listener, Tap, TappedTls};
 use super::timescale::SAFE_SETTINGS;
@@ -37,8 +37,8 @@ pub struct Session {
     client: Client,
     /// How its newest COPY ended.
     pub(super) copies: watch::Receiver<Option<CopyEnd>>,
-    /// What holds back its large rows.
-    pub(super) gate: Arc<Gate>,
+    /// Where the rows of its COPY go.
+    pub(super) intake: Arc<Intake>,
     settings: ConnectionSettings,
 }
 
@@ -124,8 +124,8 @@ async fn log_in(settings: &ConnectionSettings, application: &str) -> Result<Sess
     }
     let failed = |source| login_failure(settings, source);
     let (told, copies) = watch::channel(None);
-    let gate = Arc::new(Gate::default());
-    let listener = Listener { told, gate: Arc::clone(&gate) };
+    let intake = Arc::new(Intake::default());
+    let listener = Listener { told, intake: Arc::clone(&intake) };
     let wire = reach(settings).await?;
     let client = if encrypts(settings) {
         config.ssl_mode(if settings.tls == TlsMode::Prefer { SslMode::Prefer } else { SslMode::Require });
@@ -140,7 +140,7 @@ async fn log_in(settings: &ConnectionSettings, application: &str) -> Result<Sess
         tokio::spawn(drive(connection));
         client
     };
-    Ok(Session { client, copies, gate, settings: settings.clone() })
+    Ok(Session { client, copies, intake, settings: settings.clone() })
 }
 
 /// The same future, known to be `Send` here, where its types are concrete: further out the compiler cannot tell any more.

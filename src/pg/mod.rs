@@ -1,12 +1,14 @@
 //! Everything that talks to a PostgreSQL server or runs its client programs.
 
 mod ascii_names;
+pub mod blocks;
 pub mod client_tools;
 mod connect;
 mod error;
-mod gate;
+mod intake;
 mod numerics;
 mod offer;
+mod pace;
 pub mod restore_lock;
 mod settings;
 mod source;
@@ -22,8 +24,9 @@ pub mod workbench;
 pub use connect::{STARTUP_OPTIONS, Session};
 pub use error::PgError;
 pub use offer::{NoOffer, Offer};
+pub use pace::Pace;
 pub use settings::{ConnectionSettings, ProcessSurroundings, SettingsError, Surroundings, TlsMode};
-pub use source::{CopyOut, Lane, LockOutcome, Locked, Probe, Source, Waiter};
+pub use source::{Lane, LockOutcome, Locked, Probe, Source, Waiter, copy_out};
 pub use survey::Survey;
 pub use target::{EnabledTrigger, ForeignKey, OWN_SCHEMA, Target, TargetColumn, TargetFacts, TargetTable};
 pub use tls::TlsError;

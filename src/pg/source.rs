@@ -6,16 +6,14 @@
 //! between starts the round anew.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::pin;
 
 use futures_util::StreamExt;
-use tokio::sync::watch;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::blocks::Sender;
 use super::connect::Session;
-use super::gate::{Gate, LARGE};
 use super::settings::ConnectionSettings;
 use super::survey::Survey;
 use super::tap::CopyEnd;
@@ -392,56 +390,30 @@ impl Lane {
     }
 }
 
-/// The bytes of one COPY OUT.
-pub struct CopyOut {
-    blocks: Pin<Box<tokio_postgres::CopyOutStream>>,
-    ends: watch::Receiver<Option<CopyEnd>>,
-    gate: Watched,
-    /// The last block was a large row.
-    large: bool,
-    doing: String,
-}
-
-/// A gate that is watched for as long as this lives.
-struct Watched(Arc<Gate>);
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.0.leave();
+/// Runs a COPY OUT whose rows go to `blocks`; gives the rows that the server says it sent, the `n` of its `COPY n`, or
+/// `None` where nobody listens any more: the COPY may still be running then.
+pub async fn copy_out(
+    session: &Session,
+    sql: &str,
+    doing: &str,
+    blocks: Sender,
+) -> Result<Option<u64>, PgError> {
+    let mut ends = session.copies.clone();
+    ends.mark_unchanged();
+    let _directed = session.intake.direct(blocks.clone());
+    let failed = |error| PgError::query(doing, error);
+    let mut stream = pin!(session.copy_out(sql).await.map_err(failed)?);
+    tokio::select! {
+        next = stream.next() => match next {
+            None => {}
+            Some(Err(error)) => return Err(failed(error)),
+            Some(Ok(_)) => return Err(PgError::Unexpected("a row of a COPY passed by the tap")),
+        },
+        () = blocks.deaf() => return Ok(None),
     }
-}
-
-impl CopyOut {
-    /// Starts it.
-    pub async fn start(session: &Session, sql: &str, doing: String) -> Result<Self, PgError> {
-        let mut ends = session.copies.clone();
-        ends.mark_unchanged();
-        session.gate.watch();
-        let gate = Watched(Arc::clone(&session.gate));
-        let stream = session.copy_out(sql).await.map_err(|error| PgError::query(doing.clone(), error))?;
-        Ok(Self { blocks: Box::pin(stream), ends, gate, large: false, doing })
-    }
-
-    /// Waits for the next block: `None` at the end of the data. Of large rows the server's next one is not read before
-    /// it is asked for here.
-    pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, PgError> {
-        // Only for a large row that was given out: after a small one, a large one may be under way already.
-        if std::mem::take(&mut self.large) {
-            self.gate.0.open();
-        }
-        let next = self.blocks.next().await.transpose();
-        let next = next.map_err(|error| PgError::query(self.doing.clone(), error))?;
-        self.large = next.as_ref().is_some_and(|bytes| bytes.len() >= LARGE);
-        Ok(next)
-    }
-
-    /// After the last block: the rows that the server says it sent, the `n` of its `COPY n`.
-    pub async fn rows(mut self) -> Result<u64, PgError> {
-        // The answer may be still on its way; where the connection ends first, nobody is left to tell.
-        let said = self.ends.changed().await.ok().and_then(|()| *self.ends.borrow());
-        match said {
-            Some(CopyEnd::Copied(rows)) => Ok(rows),
-            Some(CopyEnd::Failed) | None => Err(PgError::Unfinished { doing: self.doing }),
-        }
+    // The answer may be still on its way; where the connection ends first, nobody is left to tell.
+    match ends.changed().await.ok().and_then(|()| *ends.borrow()) {
+        Some(CopyEnd::Copied(rows)) => Ok(Some(rows)),
+        Some(CopyEnd::Failed) | None => Err(PgError::Unfinished { doing: doing.to_owned() }),
     }
 }

@@ -1,19 +1,22 @@
-//! [`Tap`]: listens to what a server sends, for the one thing tokio-postgres keeps to itself: the `n` of `COPY n`.
+//! [`Tap`]: sits between a connection's bytes and tokio-postgres, for the two things that one cannot do.
 //!
-//! A COPY OUT that was cut short between its last row and its end must not pass for a whole one. tokio-postgres reports
-//! the end of the data (CopyDone) and drops what the server says of the whole (CommandComplete), so the frames are
-//! followed here, below it. Only headers are looked at: a type byte and a length.
+//! It takes the rows of a COPY OUT out of the stream and fills large blocks with them ([`super::intake`]): tokio-postgres
+//! would make a buffer with a counter of every row, and read 8 KiB at a time. And it hears the `n` of `COPY n`, which
+//! tokio-postgres drops: a COPY that was cut short between its last row and its end must not pass for a whole one.
+//! Everything else passes through as it came. Only headers of messages are looked at: a type byte and a length.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use super::gate::{Gate, LARGE};
+use super::blocks::Deaf;
+use super::intake::{Filler, Intake};
 
 /// How the newest COPY of a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,46 +32,264 @@ pub(super) enum CopyEnd {
 pub(super) struct Listener {
     /// Told of every [`CopyEnd`], in order.
     pub(super) told: watch::Sender<Option<CopyEnd>>,
-    /// Asked before a large row is read.
-    pub(super) gate: Arc<Gate>,
+    /// Where rows go.
+    pub(super) intake: Arc<Intake>,
 }
 
-/// A byte stream whose incoming frames are followed.
+/// Bytes read at once. A Unix socket holds about 200 KiB.
+const READ: usize = 128 << 10;
+
+/// The same where no rows come.
+const SMALL_READ: usize = 8 << 10;
+
+/// After less than this the server is left alone for a moment. It sends 8 KiB at a time, and waking for each of them costs
+/// both sides more than all the copying: a third of the server's time and most of ours (docs/performance.md).
+const SHORT: usize = 64 << 10;
+
+/// The moment. Long enough for a server to fill half a Unix socket, too short to let it fill up; a timer of the runtime
+/// ticks in whole milliseconds, so the thread sleeps.
+const NAP: Duration = Duration::from_micros(250);
+
+/// Type byte and length of a message.
+const HEADER: usize = 5;
+
+/// `COPY ` and twenty digits fit with room to spare; other tags may be cut.
+const LONGEST_TAG: usize = 32;
+
+enum State {
+    /// One byte is awaited: S (TLS follows) or N (it does not).
+    Negotiation,
+    /// Ciphertext.
+    Deaf,
+    /// Between messages, or inside a header.
+    Header,
+    /// Inside a message that passes: bytes still to come.
+    Passing(usize),
+    /// Inside a message with a row that somebody wants: bytes still to come.
+    Row(usize),
+}
+
+/// A byte stream whose incoming messages are sorted.
 pub(super) struct Tap<S> {
     stream: S,
-    frames: Frames,
+    state: State,
+    /// What came and is not sorted yet, from `at` on.
+    incoming: Vec<u8>,
+    at: usize,
+    /// What tokio-postgres gets, from `passed_at` on.
+    passed: Vec<u8>,
+    passed_at: usize,
+    /// Fills blocks while somebody wants rows.
+    filler: Option<Filler>,
+    /// The body of a CommandComplete, as far as it has come; `None` in any other message.
+    tag: Option<Vec<u8>>,
+    /// The last read brought little.
+    short: bool,
+    nap: Duration,
     listener: Listener,
 }
 
 impl<S> Tap<S> {
+    fn new(stream: S, state: State, listener: Listener) -> Self {
+        Self {
+            stream,
+            state,
+            incoming: Vec::new(),
+            at: 0,
+            passed: Vec::new(),
+            passed_at: 0,
+            filler: None,
+            tag: None,
+            short: false,
+            nap: NAP,
+            listener,
+        }
+    }
+
     /// Over a stream on which the protocol itself is spoken.
     pub(super) fn plain(stream: S, listener: Listener) -> Self {
-        Self { stream, frames: Frames::new(State::Header), listener }
+        Self::new(stream, State::Header, listener)
     }
 
     /// Over a stream that begins with the answer to a request for TLS. After a yes this tap is deaf: then the one
     /// inside the encryption listens.
     pub(super) fn before_tls(stream: S, listener: Listener) -> Self {
-        Self { stream, frames: Frames::new(State::Negotiation), listener }
+        Self::new(stream, State::Negotiation, listener)
+    }
+
+    /// Sorts what came; waits where a row comes and there is no room for it.
+    fn sort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.filler.is_some() && self.listener.intake.is_left() {
+            self.filler = None;
+        }
+        while self.at < self.incoming.len() {
+            match self.state {
+                State::Negotiation => {
+                    let follows = self.incoming[self.at] == b'S';
+                    self.state = if follows { State::Deaf } else { State::Header };
+                    self.pass(1);
+                }
+                State::Deaf => {
+                    self.pass(usize::MAX);
+                }
+                State::Header => {
+                    if !self.header() {
+                        break;
+                    }
+                }
+                State::Passing(left) => self.passing(left),
+                State::Row(left) => ready!(self.row(left, cx)),
+            }
+        }
+        self.incoming.drain(..self.at);
+        self.at = 0;
+        Poll::Ready(())
+    }
+
+    /// Lets up to so many bytes pass; gives how many there were.
+    fn pass(&mut self, bytes: usize) -> usize {
+        let end = self.at.saturating_add(bytes).min(self.incoming.len());
+        let bytes = end - self.at;
+        self.passed.extend_from_slice(&self.incoming[self.at..end]);
+        self.at = end;
+        bytes
+    }
+
+    /// Begins a message; false if its header has not come yet.
+    #[inline]
+    fn header(&mut self) -> bool {
+        let Some((header, _)) = self.incoming[self.at..].split_first_chunk::<HEADER>() else { return false };
+        // The length counts itself but not the type byte.
+        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+        let body = length.saturating_sub(4);
+        let kind = header[0];
+        if kind == b'd' && self.wants_rows() {
+            self.at += HEADER;
+            self.state = State::Row(body);
+            self.fill(|filler| filler.begin(body));
+            if body == 0 {
+                self.end_row();
+            }
+            return true;
+        }
+        self.pass(HEADER);
+        match kind {
+            b'C' => self.tag = Some(Vec::new()),
+            b'c' => {
+                self.fill(Filler::flush);
+                self.filler = None;
+            }
+            b'E' => {
+                self.filler = None;
+                self.listener.told.send_replace(Some(CopyEnd::Failed));
+            }
+            _ => {}
+        }
+        self.state = if body == 0 { State::Header } else { State::Passing(body) };
+        true
+    }
+
+    fn passing(&mut self, left: usize) {
+        let from = self.at;
+        let left = left - self.pass(left);
+        if let Some(tag) = &mut self.tag {
+            tag.extend(self.incoming[from..self.at].iter().take(LONGEST_TAG - tag.len()));
+        }
+        if left > 0 {
+            self.state = State::Passing(left);
+            return;
+        }
+        self.state = State::Header;
+        if let Some(rows) = self.tag.take().as_deref().and_then(copied) {
+            self.listener.told.send_replace(Some(CopyEnd::Copied(rows)));
+        }
+    }
+
+    /// Takes more of a row. Where nobody wants it any more, it is read past.
+    #[inline]
+    fn row(&mut self, left: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let end = self.at.saturating_add(left).min(self.incoming.len());
+        if let Some(filler) = &mut self.filler {
+            match filler.poll_room(cx) {
+                Poll::Ready(Ok(())) => filler.take(&self.incoming[self.at..end]),
+                Poll::Ready(Err(_)) => self.filler = None,
+                Poll::Pending => {
+                    // Registered first, and looked at again: who leaves in between is not missed.
+                    self.listener.intake.register(cx);
+                    if !self.listener.intake.is_left() {
+                        return Poll::Pending;
+                    }
+                    self.filler = None;
+                }
+            }
+        }
+        let left = left - (end - self.at);
+        self.at = end;
+        self.state = State::Row(left);
+        if left == 0 {
+            self.end_row();
+        }
+        Poll::Ready(())
+    }
+
+    #[inline]
+    fn end_row(&mut self) {
+        self.state = State::Header;
+        self.fill(Filler::end);
+    }
+
+    #[inline]
+    fn wants_rows(&mut self) -> bool {
+        if self.filler.is_none() {
+            self.filler = self.listener.intake.sender().map(Filler::new);
+        }
+        self.filler.is_some()
+    }
+
+    /// Does something with the filler, and lets go of it where nobody listens any more.
+    #[inline]
+    fn fill(&mut self, act: impl FnOnce(&mut Filler) -> Result<(), Deaf>) {
+        if self.filler.as_mut().is_some_and(|filler| act(filler).is_err()) {
+            self.filler = None;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Tap<S> {
+    /// Reads more; false at the end of the stream.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let rows = self.filler.is_some();
+        if rows && std::mem::take(&mut self.short) {
+            std::thread::sleep(self.nap);
+        }
+        self.incoming.reserve(if rows { READ } else { SMALL_READ });
+        let bytes = ready!(pin!(self.stream.read_buf(&mut self.incoming)).poll(cx))?;
+        self.short = bytes < SHORT;
+        Poll::Ready(Ok(bytes > 0))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.frames.wants_to_pass() {
-            ready!(this.listener.gate.poll_pass(cx));
-            this.frames.large = false;
+        loop {
+            let passed = &this.passed[this.passed_at..];
+            if !passed.is_empty() {
+                let bytes = passed.len().min(buf.remaining());
+                buf.put_slice(&passed[..bytes]);
+                this.passed_at += bytes;
+                return Poll::Ready(Ok(()));
+            }
+            this.passed.clear();
+            this.passed_at = 0;
+            if matches!(this.state, State::Deaf) && this.incoming.is_empty() {
+                return Pin::new(&mut this.stream).poll_read(cx, buf);
+            }
+            ready!(this.sort(cx));
+            if this.passed.is_empty() && !ready!(this.read(cx))? {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let before = buf.filled().len();
-        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if result.is_ready() {
-            let told = &this.listener.told;
-            this.frames.follow(&buf.filled()[before..], &mut |end| {
-                told.send_replace(Some(end));
-            });
-        }
-        result
     }
 }
 
@@ -116,105 +337,6 @@ where
     }
 }
 
-/// Type byte and length of a message.
-const HEADER: usize = 5;
-/// `COPY ` and twenty digits fit with room to spare; other tags may be cut.
-const LONGEST_TAG: usize = 32;
-
-enum State {
-    /// One byte is awaited: S (TLS follows) or N (it does not).
-    Negotiation,
-    /// Ciphertext.
-    Deaf,
-    /// Between messages, or inside a header.
-    Header,
-    /// Inside a message's body: bytes still to come.
-    Body(usize),
-}
-
-/// Follows the frames of the protocol through blocks that may end anywhere.
-struct Frames {
-    state: State,
-    /// The bytes of a header that was cut.
-    header: Vec<u8>,
-    /// The body of a CommandComplete, as far as it has come; `None` in any other message.
-    tag: Option<Vec<u8>>,
-    /// The message is a large row, and nobody has let it pass yet.
-    large: bool,
-}
-
-impl Frames {
-    fn new(state: State) -> Self {
-        Self { state, header: Vec::with_capacity(HEADER), tag: None, large: false }
-    }
-
-    fn wants_to_pass(&self) -> bool {
-        self.large && matches!(self.state, State::Body(_))
-    }
-
-    fn follow(&mut self, mut bytes: &[u8], told: &mut dyn FnMut(CopyEnd)) {
-        while !bytes.is_empty() {
-            bytes = match self.state {
-                State::Deaf => return,
-                State::Negotiation => {
-                    self.state = if bytes[0] == b'S' { State::Deaf } else { State::Header };
-                    &bytes[1..]
-                }
-                State::Header => self.header(bytes, told),
-                State::Body(left) => self.body(left, bytes, told),
-            };
-        }
-    }
-
-    #[inline]
-    fn header<'a>(&mut self, bytes: &'a [u8], told: &mut dyn FnMut(CopyEnd)) -> &'a [u8] {
-        if self.header.is_empty()
-            && let Some((header, rest)) = bytes.split_at_checked(HEADER)
-        {
-            self.begin(header, told);
-            return rest;
-        }
-        let (now, rest) = bytes.split_at(bytes.len().min(HEADER - self.header.len()));
-        self.header.extend_from_slice(now);
-        if self.header.len() == HEADER {
-            let header = std::mem::take(&mut self.header);
-            self.begin(&header, told);
-        }
-        rest
-    }
-
-    #[inline]
-    fn begin(&mut self, header: &[u8], told: &mut dyn FnMut(CopyEnd)) {
-        // The length counts itself but not the type byte.
-        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
-        let body = length.saturating_sub(4);
-        self.large = header[0] == b'd' && body >= LARGE;
-        match header[0] {
-            b'C' => self.tag = Some(Vec::new()),
-            b'E' => told(CopyEnd::Failed),
-            _ => {}
-        }
-        self.state = if body == 0 { State::Header } else { State::Body(body) };
-    }
-
-    #[inline]
-    fn body<'a>(&mut self, left: usize, bytes: &'a [u8], told: &mut dyn FnMut(CopyEnd)) -> &'a [u8] {
-        let (now, rest) = bytes.split_at(bytes.len().min(left));
-        if let Some(tag) = &mut self.tag {
-            tag.extend(now.iter().take(LONGEST_TAG - tag.len()));
-        }
-        if now.len() < left {
-            self.state = State::Body(left - now.len());
-            return rest;
-        }
-        self.state = State::Header;
-        if let Some(rows) = self.tag.take().as_deref().and_then(copied) {
-            told(CopyEnd::Copied(rows));
-        }
-        rest
-    }
-}
-
 /// The number in `COPY n\0`.
 fn copied(tag: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(tag.strip_prefix(b"COPY ")?).ok()?;
@@ -222,62 +344,4 @@ fn copied(tag: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![kind];
-        bytes.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
-        bytes.extend_from_slice(body);
-        bytes
-    }
-
-    /// What is heard of these bytes when they come in blocks of `size`.
-    fn heard(state: State, bytes: &[u8], size: usize) -> Vec<CopyEnd> {
-        let mut frames = Frames::new(state);
-        let mut ends = Vec::new();
-        for block in bytes.chunks(size) {
-            frames.follow(block, &mut |end| ends.push(end));
-        }
-        ends
-    }
-
-    fn conversation() -> Vec<u8> {
-        [
-            message(b'H', &[1, 0, 0]),
-            // A row whose bytes look like the end of a COPY.
-            message(b'd', &message(b'C', b"COPY 99\0")),
-            message(b'c', b""),
-            message(b'C', b"COPY 12345678901\0"),
-            message(b'Z', b"T"),
-            message(b'C', b"SELECT 3\0"),
-            message(b'E', b"SERROR\0\0"),
-            message(b'C', b"COPY 0\0"),
-        ]
-        .concat()
-    }
-
-    #[test]
-    fn every_copy_is_heard_and_nothing_else_wherever_the_blocks_end() {
-        let bytes = conversation();
-        let expected = [CopyEnd::Copied(12_345_678_901), CopyEnd::Failed, CopyEnd::Copied(0)];
-        for size in 1..=bytes.len() {
-            assert_eq!(heard(State::Header, &bytes, size), expected, "blocks of {size}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_heard_of_ciphertext_and_all_after_a_refusal_of_tls() {
-        let refused = [b"N".to_vec(), conversation()].concat();
-        let accepted = [b"S".to_vec(), conversation()].concat();
-        assert_eq!(heard(State::Negotiation, &refused, 7).len(), 3);
-        assert_eq!(heard(State::Negotiation, &accepted, 7), []);
-    }
-
-    #[test]
-    fn a_tag_without_a_number_or_too_long_is_no_count() {
-        for tag in [&b"COPY \0"[..], b"COPY x\0", b"COPY 1", b"COPYX 1\0", &[b'C'; 4000]] {
-            assert_eq!(heard(State::Header, &message(b'C', tag), 4096), [], "{tag:?}");
-        }
-    }
-}
+mod tests;

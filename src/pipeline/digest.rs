@@ -1,13 +1,13 @@
 //! The rowset digest of a query's answer: what `compare` holds against the manifest.
 
-use super::blocks::{self, BLOCK, Block};
 use crate::base::RowsetDigest;
 use crate::codec::CodecError;
 use crate::codec::column::canonical_tuple;
 use crate::codec::copy::TupleStream;
 use crate::codec::rowset::RowHasher;
 use crate::manifest::Mapping;
-use crate::pg::{CopyOut, PgError, Session};
+use crate::pg::blocks::{self, Block};
+use crate::pg::{PgError, Session, copy_out};
 
 /// Why a digest could not be computed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub async fn of_query(
     key: &[u8; 32],
     mut on_row: OnRow,
 ) -> Result<RowsetDigest, DigestError> {
-    let (blocks, mut received) = blocks::channel();
+    let (sender, mut received) = blocks::channel(None);
     let hasher = RowHasher::new(key);
     let worker = tokio::task::spawn_blocking(move || {
         let mut stream = TupleStream::new(mappings.len());
@@ -60,23 +60,12 @@ pub async fn of_query(
         stream.finish()?;
         Ok::<_, CodecError>(digest)
     });
-    let mut copy = CopyOut::start(session, sql, "reading rows to compare".to_owned()).await?;
-    let mut block = Vec::with_capacity(BLOCK);
-    while let Some(bytes) = copy.next().await? {
-        block.extend_from_slice(&bytes);
-        if block.len() >= BLOCK
-            && blocks.send(std::mem::replace(&mut block, Vec::with_capacity(BLOCK))).await.is_err()
-        {
-            // The worker has stopped; its own error says why.
-            drop(blocks);
-            worker.await.map_err(|_| DigestError::Thread)??;
-            return Err(DigestError::Thread);
-        }
+    let sent = copy_out(session, sql, "reading rows to compare", sender).await;
+    let digest = worker.await.map_err(|_| DigestError::Thread)?;
+    match (sent?, digest) {
+        (Some(said), Ok(digest)) if said == digest.rows => Ok(digest),
+        (Some(said), Ok(digest)) => Err(DigestError::Rows { said, read: digest.rows }),
+        (_, Err(error)) => Err(error.into()),
+        (None, Ok(_)) => Err(DigestError::Thread),
     }
-    let sent = blocks.send(block).await;
-    drop(blocks);
-    let digest = worker.await.map_err(|_| DigestError::Thread)??;
-    sent.map_err(|_| DigestError::Thread)?;
-    let said = copy.rows().await?;
-    if said == digest.rows { Ok(digest) } else { Err(DigestError::Rows { said, read: digest.rows }) }
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::blocks::{self, BLOCK, Block};
 use super::sink::{SinkError, StoredUnit, UnitSink, UnitTarget};
 use crate::base::{BackupId, Event, Events, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::TupleStream;
 use crate::manifest::Piece;
+use crate::pg::blocks::{self, Block};
 use crate::pg::timescale::{ChunkLane, ChunkRead};
-use crate::pg::{CopyOut, Lane, Locked, PgError, Session};
+use crate::pg::{Lane, Locked, PgError, Session, copy_out};
 use crate::store::{StoreError, Vault};
 
 pub use late::LateJob;
@@ -292,12 +292,15 @@ impl Lanes<'_> {
 
     /// Runs a unit's COPY to its end; all but the last rows are encoded by then.
     async fn receive(&self, session: &Session, job: &UnitJob) -> Result<Received, DumpError> {
-        let (blocks, received) = blocks::channel();
+        let (sender, received) = blocks::channel(None);
         let encoder = {
             let (job, events) = (job.clone(), Arc::clone(self.events));
             tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))
         };
-        let sent = send_blocks(session, job, blocks).await;
+        let sent = copy_out(session, &job.sql, &format!("COPY of {}", job.name), sender).await;
+        if let Ok(None) = sent {
+            cancel(session).await;
+        }
         let encoded = encoder.await.map_err(|_| DumpError::Thread(job.name.clone()))?;
         // The connection's error is the cause where there are both: the encoder then only saw the stream end early.
         let said = sent?;
@@ -339,49 +342,6 @@ fn agree(said: u64, decoded: u64, stored: u64) -> Result<(), CodecError> {
     }
     let text = format!("the server says COPY {said}, {decoded} rows were decoded and {stored} stored");
     Err(CodecError::Piece(text))
-}
-
-/// Runs a unit's COPY; gives the server's count of rows, `None` where the encoder has stopped listening.
-async fn send_blocks(
-    session: &Session,
-    job: &UnitJob,
-    blocks: blocks::Sender,
-) -> Result<Option<u64>, DumpError> {
-    let copy = CopyOut::start(session, &job.sql, format!("COPY of {}", job.name)).await?;
-    // A task of its own: the runtime then runs it right after the connection's, on the same thread. Waking another
-    // thread for every 8 KiB that the server sends costs more than all the copying.
-    let said = tokio::spawn(pump(copy, blocks)).await.map_err(|_| DumpError::Thread(job.name.clone()))??;
-    if said.is_none() {
-        cancel(session).await;
-    }
-    Ok(said)
-}
-
-/// Passes the COPY's bytes on in large blocks.
-async fn pump(mut copy: CopyOut, blocks: blocks::Sender) -> Result<Option<u64>, PgError> {
-    let mut block = Vec::with_capacity(BLOCK + (BLOCK >> 2));
-    while let Some(bytes) = copy.next().await? {
-        // A large row goes by itself, and is copied when the one before it is gone.
-        if bytes.len() >= BLOCK {
-            let before = std::mem::take(&mut block);
-            if blocks.send(before).await.is_err() || blocks.send(bytes).await.is_err() {
-                return Ok(None);
-            }
-            blocks.settled().await;
-            continue;
-        }
-        block.extend_from_slice(&bytes);
-        if block.len() >= BLOCK {
-            let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK + (BLOCK >> 2)));
-            if blocks.send(full).await.is_err() {
-                return Ok(None);
-            }
-        }
-    }
-    if !block.is_empty() && blocks.send(block).await.is_err() {
-        return Ok(None);
-    }
-    copy.rows().await.map(Some)
 }
 
 /// Ends the COPY on the server, which would otherwise go on sending to nobody.

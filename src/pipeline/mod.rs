@@ -1,6 +1,5 @@
 //! The only place where connections, threads and files meet: what `plan` decided is done here.
 
-mod blocks;
 pub mod digest;
 pub mod dump;
 pub mod journal;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use arrow_array::{
@@ -19,6 +19,7 @@ use arrow_schema::DataType;
 use super::cells::{Bits, Strings, take_items};
 use super::nested::Nested;
 use super::printed::Form;
+use super::types::DIGITS_64;
 use super::{arrow_type, fits, numeric, scalar};
 use crate::codec::CodecError;
 use crate::codec::wire::exact;
@@ -51,6 +52,7 @@ enum Cells {
     UInt64(Vec<u64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
+    Decimal64 { values: Vec<i64>, precision: u8, scale: u8, display_scale: u16 },
     Decimal { values: Vec<i128>, precision: u8, scale: u8, display_scale: u16 },
     Utf8(Strings),
     Timestamp(Vec<i64>),
@@ -77,6 +79,9 @@ impl Cells {
             Mapping::UInt64 => Cells::UInt64(Vec::new()),
             Mapping::Float32 => Cells::Float32(Vec::new()),
             Mapping::Float64 => Cells::Float64(Vec::new()),
+            &Mapping::Decimal { precision, scale, display_scale } if precision <= DIGITS_64 => {
+                Cells::Decimal64 { values: Vec::new(), precision, scale, display_scale }
+            }
             &Mapping::Decimal { precision, scale, display_scale } => {
                 Cells::Decimal { values: Vec::new(), precision, scale, display_scale }
             }
@@ -106,19 +111,21 @@ impl ColumnBuilder {
             return Ok(Pushed::Natural);
         };
         let pushed = match &mut self.cells {
-            Cells::Decimal { values, precision, scale, display_scale } => {
-                match numeric::to_scaled(wire, *precision, *scale)? {
-                    Some((value, dscale)) => {
-                        values.push(value);
-                        self.validity.push(true);
-                        return Ok(if dscale == *display_scale {
-                            Pushed::Natural
-                        } else {
-                            Pushed::DisplayScale(dscale)
-                        });
-                    }
-                    None => false,
+            Cells::Decimal64 { values, precision, scale, display_scale } => {
+                if let Some((value, dscale)) = numeric::to_scaled_64(wire, *precision, *scale)? {
+                    values.push(value);
+                    self.validity.push(true);
+                    return Ok(displayed(dscale, *display_scale));
                 }
+                false
+            }
+            Cells::Decimal { values, precision, scale, display_scale } => {
+                if let Some((value, dscale)) = numeric::to_scaled(wire, *precision, *scale)? {
+                    values.push(value);
+                    self.validity.push(true);
+                    return Ok(displayed(dscale, *display_scale));
+                }
+                false
             }
             Cells::Timestamp(values) => {
                 append(values, scalar::store_timestamp(i64::from_be_bytes(exact(wire)?)))
@@ -215,6 +222,7 @@ impl ColumnBuilder {
             Cells::UInt64(values) => values.push(0),
             Cells::Float32(values) => values.push(0.0),
             Cells::Float64(values) => values.push(0.0),
+            Cells::Decimal64 { values, .. } => values.push(0),
             Cells::Decimal { values, .. } | Cells::Money(values) => values.push(0),
             Cells::Utf8(text) | Cells::Binary(text) | Cells::Printed { text, .. } => text.push(&[])?,
             Cells::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
@@ -242,6 +250,7 @@ impl ColumnBuilder {
                 Cells::Int16(_) => 2 * rows,
                 Cells::Int32(_) | Cells::UInt32(_) | Cells::Float32(_) | Cells::Date(_) => 4 * rows,
                 Cells::Int64(_)
+                | Cells::Decimal64 { .. }
                 | Cells::UInt64(_)
                 | Cells::Float64(_)
                 | Cells::Timestamp(_)
@@ -265,6 +274,7 @@ impl ColumnBuilder {
             Cells::UInt64(values) => primitive::<UInt64Type>(values, nulls, data_type)?,
             Cells::Float32(values) => primitive::<Float32Type>(values, nulls, data_type)?,
             Cells::Float64(values) => primitive::<Float64Type>(values, nulls, data_type)?,
+            Cells::Decimal64 { values, .. } => primitive::<Decimal64Type>(values, nulls, data_type)?,
             Cells::Decimal { values, .. } | Cells::Money(values) => {
                 primitive::<Decimal128Type>(values, nulls, data_type)?
             }
@@ -286,6 +296,11 @@ impl ColumnBuilder {
             Cells::Nested(nested) => nested.finish(nulls, data_type)?,
         })
     }
+}
+
+#[inline]
+fn displayed(dscale: u16, expected: u16) -> Pushed {
+    if dscale == expected { Pushed::Natural } else { Pushed::DisplayScale(dscale) }
 }
 
 #[inline]

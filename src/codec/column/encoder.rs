@@ -5,14 +5,14 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, StringArray};
 use arrow_buffer::NullBuffer;
 
 use super::printed::Form;
-use super::types::{range_parts, record};
+use super::types::{DIGITS_64, range_parts, record};
 use super::{arrow_type, half, nested, numeric, scalar};
 use crate::codec::CodecError;
 use crate::manifest::Mapping;
@@ -33,6 +33,7 @@ enum Source<'a> {
     UInt64(&'a [u64]),
     Float32(&'a [f32]),
     Float64(&'a [f64]),
+    Decimal64 { values: &'a [i64], precision: u8, scale: u8, display_scale: u16 },
     Decimal { values: &'a [i128], precision: u8, scale: u8, display_scale: u16 },
     Utf8(&'a StringArray),
     Timestamp(&'a [i64]),
@@ -85,6 +86,10 @@ impl<'a> ColumnEncoder<'a> {
             Mapping::UInt64 => Source::UInt64(array.as_primitive::<UInt64Type>().values()),
             Mapping::Float32 => Source::Float32(array.as_primitive::<Float32Type>().values()),
             Mapping::Float64 => Source::Float64(array.as_primitive::<Float64Type>().values()),
+            &Mapping::Decimal { precision, scale, display_scale } if precision <= DIGITS_64 => {
+                let values = array.as_primitive::<Decimal64Type>().values();
+                Source::Decimal64 { values, precision, scale, display_scale }
+            }
             &Mapping::Decimal { precision, scale, display_scale } => {
                 let values = array.as_primitive::<Decimal128Type>().values();
                 Source::Decimal { values, precision, scale, display_scale }
@@ -195,6 +200,13 @@ impl<'a> ColumnEncoder<'a> {
     #[inline]
     fn put_value(&self, row: usize, display_scale: Option<u16>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         match &self.source {
+            Source::Decimal64 { values, precision, scale, display_scale: own } => {
+                let value = values[row];
+                if u128::from(value.unsigned_abs()) >= numeric::POW10[usize::from(*precision).min(38)] {
+                    return Err(CodecError::Stored("a decimal of its precision"));
+                }
+                numeric::put_scaled(i128::from(value), *scale, display_scale.unwrap_or(*own), out);
+            }
             Source::Decimal { values, precision, scale, display_scale: own } => {
                 let value = values[row];
                 if value.unsigned_abs() >= numeric::POW10[usize::from(*precision).min(38)] {

@@ -26,6 +26,17 @@ pub(crate) const POW10: [u128; 39] = {
     powers
 };
 
+/// Those that fit 64 bits.
+const POW10_64: [u64; 20] = {
+    let mut powers = [1u64; 20];
+    let mut at = 1;
+    while at < 20 {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 struct Header<'a> {
     weight: i16,
     sign: u16,
@@ -71,6 +82,43 @@ pub(crate) fn to_scaled(wire: &[u8], precision: u8, scale: u8) -> Result<Option<
     let Some(magnitude) = magnitude.filter(|magnitude| *magnitude < bound) else { return Ok(None) };
     let value = magnitude as i128;
     Ok(Some((if sign == NEGATIVE { -value } else { value }, dscale)))
+}
+
+/// As [`to_scaled`] where `precision` is at most 18: what prices have, without a division by 128-bit numbers.
+#[inline]
+pub(crate) fn to_scaled_64(wire: &[u8], precision: u8, scale: u8) -> Result<Option<(i64, u16)>, CodecError> {
+    let Header { weight, sign, dscale, digits } = header(wire)?;
+    let (digits, _) = digits.as_chunks::<2>();
+    let exponent = 4 * (i32::from(weight) - digits.len() as i32 + 1) + i32::from(scale);
+    // Everything else, what is wrong included, goes the long way.
+    if !(1..=4).contains(&digits.len()) || (sign != POSITIVE && sign != NEGATIVE) || dscale > MAX_DSCALE {
+        return to_scaled_64_slowly(wire, precision, scale);
+    }
+    let (mut value, mut largest) = (0u64, 0);
+    for digit in digits {
+        let digit = u16::from_be_bytes(*digit);
+        largest = largest.max(digit);
+        value = value * 10_000 + u64::from(digit);
+    }
+    let ends = digits[0] == [0, 0] || digits[digits.len() - 1] == [0, 0];
+    let magnitude = match exponent {
+        0 => Some(value),
+        1..=18 => value.checked_mul(POW10_64[exponent as usize]),
+        -1 => value.is_multiple_of(10).then_some(value / 10),
+        -2 => value.is_multiple_of(100).then_some(value / 100),
+        -3 => value.is_multiple_of(1000).then_some(value / 1000),
+        _ => None,
+    };
+    let fits = |magnitude: &u64| largest <= 9999 && !ends && *magnitude < POW10_64[usize::from(precision)];
+    let Some(magnitude) = magnitude.filter(fits) else { return Ok(None) };
+    let value = magnitude as i64;
+    Ok(Some((if sign == NEGATIVE { -value } else { value }, dscale)))
+}
+
+#[inline(never)]
+fn to_scaled_64_slowly(wire: &[u8], precision: u8, scale: u8) -> Result<Option<(i64, u16)>, CodecError> {
+    let found = to_scaled(wire, precision, scale)?;
+    Ok(found.and_then(|(value, dscale)| Some((i64::try_from(value).ok()?, dscale))))
 }
 
 /// Up to 16 decimal digits fit a u64, and that is what prices have.

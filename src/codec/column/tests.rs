@@ -184,6 +184,27 @@ proptest! {
     }
 
     #[test]
+    fn the_short_way_of_decimals_is_the_long_one(
+        words in proptest::collection::vec(
+            prop_oneof![Just(0u16), Just(9999), Just(10_000), 0..10_000u16, any::<u16>(), (1..10u16).prop_map(|d| d * 1000)],
+            0..7,
+        ),
+        weight in -6..8i16,
+        sign in prop_oneof![4 => Just(0u16), 4 => Just(0x4000), 1 => any::<u16>()],
+        dscale in prop_oneof![0..20u16, any::<u16>()],
+        precision in 1..=18u8,
+        scale in 0..=18u8,
+        cut in 0..3usize,
+    ) {
+        let head = [words.len() as u16, weight as u16, sign, dscale];
+        let mut wire: Vec<u8> = head.iter().chain(&words).flat_map(|word| word.to_be_bytes()).collect();
+        wire.truncate(wire.len() - cut.saturating_sub(1));
+        let long = numeric::to_scaled(&wire, precision, scale).ok();
+        let short = numeric::to_scaled_64(&wire, precision, scale).ok();
+        prop_assert_eq!(short.map(|found| found.map(|(value, dscale)| (i128::from(value), dscale))), long);
+    }
+
+    #[test]
     fn decimals_of_any_size_come_back(
         value in any::<i128>(),
         shift in 0..127u32,

@@ -12,6 +12,9 @@ use crate::manifest::Mapping;
 /// The zone that `timestamptz` columns carry.
 pub(crate) const UTC: &str = "UTC";
 
+/// Decimals of up to so many digits are 64-bit integers in memory, as they are in the file.
+pub(super) const DIGITS_64: u8 = 18;
+
 /// The Arrow type that holds a mapping's values.
 pub fn arrow_type(mapping: &Mapping) -> DataType {
     match mapping {
@@ -23,6 +26,9 @@ pub fn arrow_type(mapping: &Mapping) -> DataType {
         Mapping::UInt64 => DataType::UInt64,
         Mapping::Float32 => DataType::Float32,
         Mapping::Float64 => DataType::Float64,
+        Mapping::Decimal { precision, scale, .. } if *precision <= DIGITS_64 => {
+            DataType::Decimal64(*precision, *scale as i8)
+        }
         Mapping::Decimal { precision, scale, .. } => DataType::Decimal128(*precision, *scale as i8),
         Mapping::Money { fraction } => DataType::Decimal128(19, *fraction as i8),
         Mapping::Binary => DataType::Binary,

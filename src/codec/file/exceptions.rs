@@ -140,7 +140,7 @@ impl<W: Write + Send> Exceptions<W> {
             let schema = sidecar_schema();
             let parquet = ArrowSchemaConverter::new().convert(&schema)?;
             // Without a dictionary the footer tells how large the values are, so that a reader can plan its batches.
-            let properties = writer_properties(&parquet, self.zstd_level, false, None)?
+            let properties = writer_properties(&parquet, self.zstd_level, false, None, &[])?
                 .into_builder()
                 .set_column_dictionary_enabled("raw".into(), false)
                 .build();

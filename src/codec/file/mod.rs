@@ -2,10 +2,12 @@
 //!
 //! It knows sinks and sources, not paths; whoever opened a sink makes it durable.
 
+mod auction;
 mod exceptions;
 mod footer;
 mod guard;
 mod limits;
+mod output;
 mod overlay;
 mod pages;
 mod reader;

@@ -9,8 +9,9 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{Compression, LogicalType, Type as PhysicalType, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 
+use super::auction::Choice;
 use crate::codec::CodecError;
 use crate::codec::shape::PieceShape;
 
@@ -62,6 +63,7 @@ pub(super) fn writer_properties(
     zstd_level: i32,
     plain: bool,
     metadata: Option<&str>,
+    choices: &[(ColumnPath, Choice)],
 ) -> Result<WriterProperties, CodecError> {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
@@ -77,6 +79,15 @@ pub(super) fn writer_properties(
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_offset_index_disabled(true);
+    }
+    for (path, choice) in choices {
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(choice.level)?);
+        properties = properties
+            .set_column_compression(path.clone(), zstd)
+            .set_column_dictionary_enabled(path.clone(), choice.encoding.is_none());
+        if let Some(encoding) = choice.encoding {
+            properties = properties.set_column_encoding(path.clone(), encoding);
+        }
     }
     for column in schema.columns() {
         if matches!(column.physical_type(), PhysicalType::FLOAT | PhysicalType::DOUBLE) {

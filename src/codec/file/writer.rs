@@ -8,18 +8,15 @@ use std::io::{self, Write};
 
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
 
 use super::exceptions::{Exceptions, FinishedExceptions};
-use super::schema::{EXCEPTIONS_KEY, parquet_schema, writer_properties};
-use super::sink::HashingSink;
+use super::output::Output;
+use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
 use crate::codec::CodecError;
 use crate::codec::column::{ColumnBuilder, Pushed, canonicalise};
-use crate::codec::rowset::RowHasher;
+use crate::codec::rowset::{RowHasher, RowSummer};
 use crate::codec::shape::PieceShape;
 use crate::codec::wire::Wire;
 
@@ -103,22 +100,20 @@ pub struct FinishedSinks<W> {
 /// Writes one piece.
 pub struct PieceWriter<W: Write + Send> {
     shape: PieceShape,
-    schema: SchemaRef,
     kept: usize,
-    hasher: RowHasher,
+    summer: RowSummer,
     limits: PieceLimits,
     builders: Vec<ColumnBuilder>,
-    writer: ArrowWriter<HashingSink<W>>,
+    output: Output<W>,
     exceptions: Exceptions<W>,
     exception_counts: Vec<u64>,
-    digest: RowsetDigest,
+    rows: u64,
     copy_bytes: u64,
     batch_rows: usize,
     /// Wire bytes of the batch: a cheap measure of what the builders hold.
     batch_bytes: usize,
     group_rows: usize,
     row_groups: Vec<RowGroupDigest>,
-    scratch: Vec<u8>,
     /// A large tuple stands in the columns and waits to be encoded.
     due: bool,
 }
@@ -135,37 +130,24 @@ impl<W: Write + Send> PieceWriter<W> {
         if !shape.is_ordered() {
             return Err(CodecError::Piece("a derived column stands before others".to_owned()));
         }
-        let schema = shape.arrow_schema();
-        let parquet = parquet_schema(shape)?;
-        let properties = writer_properties(&parquet, limits.zstd_level, limits.plain, Some(&shape.metadata))?;
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties)
-            .with_skip_arrow_metadata(true)
-            .with_parquet_schema(parquet);
-        let writer = ArrowWriter::try_new_with_options(HashingSink::new(sink), schema.clone(), options)?;
         let columns = shape.columns.len();
-        let mut piece = Self {
+        Ok(Self {
             kept: shape.kept(),
-            schema,
-            hasher,
+            summer: RowSummer::of(hasher),
             limits,
             builders: shape.columns.iter().map(|column| ColumnBuilder::new(&column.mapping)).collect(),
-            writer,
+            output: Output::new(sink, shape, limits),
             exceptions: Exceptions::new(columns, limits.zstd_level, open_sidecar),
             exception_counts: vec![0; columns],
-            digest: RowsetDigest::default(),
+            rows: 0,
             copy_bytes: 0,
             batch_rows: 0,
             batch_bytes: 0,
             group_rows: 0,
             row_groups: Vec::new(),
-            scratch: Vec::new(),
             due: false,
             shape: shape.clone(),
-        };
-        // The first segment is the magic bytes, so that the next one starts with the first row group.
-        piece.cut()?;
-        Ok(piece)
+        })
     }
 
     /// Adds one tuple as `TupleStream` cuts it. It is made canonical in place. After an error the piece is useless.
@@ -181,7 +163,7 @@ impl<W: Write + Send> PieceWriter<W> {
             self.close_group()?;
             self.due = true;
         }
-        let row = self.digest.rows;
+        let row = self.rows;
         let mut at = 2;
         let mut kept_end = 2;
         for (index, column) in self.shape.columns.iter().enumerate() {
@@ -211,8 +193,9 @@ impl<W: Write + Send> PieceWriter<W> {
         if at != tuple.len() {
             return Err(CodecError::malformed("bytes after the last field", at));
         }
-        let hash = self.hash(tuple, kept_end);
-        self.digest.add_row(&hash);
+        // Derived columns stand behind the others and are outside the digest.
+        self.summer.add(self.kept as u16, &tuple[2..kept_end]);
+        self.rows += 1;
         self.copy_bytes += tuple.len() as u64;
         self.batch_rows += 1;
         self.batch_bytes += tuple.len();
@@ -226,18 +209,6 @@ impl<W: Write + Send> PieceWriter<W> {
             self.close_group()?;
         }
         Ok(())
-    }
-
-    /// The hash of the tuple without its derived columns.
-    #[inline]
-    fn hash(&mut self, tuple: &[u8], kept_end: usize) -> [u8; 32] {
-        if self.kept == self.shape.columns.len() {
-            return self.hasher.hash(tuple);
-        }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&(self.kept as u16).to_be_bytes());
-        self.scratch.extend_from_slice(&tuple[2..kept_end]);
-        self.hasher.hash(&self.scratch)
     }
 
     #[inline]
@@ -268,17 +239,17 @@ impl<W: Write + Send> PieceWriter<W> {
 
     /// Bytes that are held in memory.
     pub fn memory(&self) -> usize {
-        self.decoded_bytes() + self.writer.memory_size() + self.exceptions.memory()
+        self.decoded_bytes() + self.output.memory() + self.exceptions.memory()
     }
 
     /// Rows so far.
     pub fn rows(&self) -> u64 {
-        self.digest.rows
+        self.rows
     }
 
     /// About how large the file would be if it ended here: what is written, and what the open row group will take.
     pub fn bytes_written(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        self.output.bytes() as u64
     }
 
     fn encode_batch(&mut self) -> Result<(), CodecError> {
@@ -292,7 +263,7 @@ impl<W: Write + Send> PieceWriter<W> {
             placeholder.append_nulls(self.batch_rows);
             arrays.push(std::sync::Arc::new(placeholder.finish()));
         }
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), arrays)?)?;
+        self.output.write(&RecordBatch::try_new(self.output.schema().clone(), arrays)?)?;
         self.exceptions.end_batch()?;
         self.group_rows += self.batch_rows;
         (self.batch_rows, self.batch_bytes) = (0, 0);
@@ -303,19 +274,10 @@ impl<W: Write + Send> PieceWriter<W> {
         if self.group_rows == 0 {
             return Ok(());
         }
-        self.writer.flush()?;
-        let (offset, length, blake3) = self.cut()?;
+        let (offset, length, blake3) = self.output.end_group()?;
         let rows = std::mem::take(&mut self.group_rows) as u64;
         self.row_groups.push(RowGroupDigest { offset, length, rows, blake3 });
         Ok(())
-    }
-
-    /// Ends a segment of the file. The Parquet writer's own buffer is emptied first, or the segment would lack its
-    /// tail.
-    fn cut(&mut self) -> Result<(u64, u64, Digest), CodecError> {
-        self.writer.sync()?;
-        debug_assert_eq!(self.writer.bytes_written() as u64, self.writer.inner().written());
-        Ok(self.writer.inner_mut().cut())
     }
 
     /// Ends the piece: what the manifest needs, and the sinks for the caller to make durable.
@@ -324,13 +286,12 @@ impl<W: Write + Send> PieceWriter<W> {
         self.close_group()?;
         let entries = self.exceptions.entries();
         let note = KeyValue::new(EXCEPTIONS_KEY.to_owned(), entries.to_string());
-        self.writer.append_key_value_metadata(note);
         let sidecar = self.exceptions.finish()?;
-        let (piece, bytes, blake3) = self.writer.into_inner()?.finish();
+        let (piece, bytes, blake3) = self.output.finish(note)?;
         let (exceptions, sidecar) = sidecar.unzip();
         let finished = FinishedPiece {
-            rows: self.digest.rows,
-            digest: self.digest,
+            rows: self.rows,
+            digest: self.summer.digest(),
             bytes,
             blake3,
             row_groups: self.row_groups,

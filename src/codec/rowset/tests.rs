@@ -47,6 +47,31 @@ fn the_hash_is_its_definition_at_every_length() {
 }
 
 #[test]
+fn side_by_side_is_one_by_one_at_every_length_and_number() {
+    let hasher = RowHasher::new(&SECRET);
+    let mut all = RowSummer::new(&SECRET);
+    let mut expected = RowsetDigest::default();
+    for length in 2..1200usize {
+        let mut alone = RowSummer::new(&SECRET);
+        let mut of_length = RowsetDigest::default();
+        for number in 0..=(length % 35) {
+            let row: Vec<u8> = (0..length).map(|at| (at * 31 + number * 7 + length) as u8).collect();
+            of_length.add_row(&by_definition(&SECRET, &row));
+            alone.add_tuple(&row);
+            all.add_tuple(&row);
+        }
+        assert_eq!(alone.digest(), of_length, "rows of {length} bytes");
+        assert_eq!(alone.digest(), of_length, "asking does not change it");
+        expected += of_length;
+    }
+    assert_eq!(all.digest(), expected);
+    let long = vec![9; 5000];
+    all.add_tuple(&long);
+    expected.add_row(&hasher.hash(&long));
+    assert_eq!(all.digest(), expected);
+}
+
+#[test]
 fn the_golden_vectors_hold() {
     let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
     let hex = |value: &serde_json::Value| {
@@ -56,13 +81,16 @@ fn the_golden_vectors_hold() {
     for set in vectors["sets"].as_array().unwrap() {
         let secret: [u8; 32] = hex(&set["secret"]).try_into().unwrap();
         let hasher = RowHasher::new(&secret);
+        let mut summer = RowSummer::new(&secret);
         let mut digest = RowsetDigest::default();
         for row in set["rows"].as_array().unwrap() {
             let hash = hasher.hash(&hex(&row["tuple"]));
             assert_eq!(hash.to_vec(), hex(&row["d"]), "{}", row["note"]);
             digest.add_row(&hash);
+            summer.add_tuple(&hex(&row["tuple"]));
             checked += 1;
         }
+        assert_eq!(summer.digest(), digest);
         assert_eq!(serde_json::to_value(digest).unwrap(), set["sum"]);
     }
     assert!(checked >= 8, "the file has vectors");
@@ -124,6 +152,13 @@ proptest! {
         let mut sum = digest(left);
         sum += digest(right);
         prop_assert_eq!(sum, digest(&rows));
+    }
+
+    #[test]
+    fn many_at_once_are_the_sum_of_each(rows in any_rows()) {
+        let mut summer = RowSummer::new(&SECRET);
+        rows.iter().for_each(|row| summer.add_tuple(row));
+        prop_assert_eq!(summer.digest(), digest(&rows));
     }
 
     #[test]

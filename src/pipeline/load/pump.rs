@@ -13,7 +13,7 @@ use super::LoadError;
 use crate::base::{RowsetDigest, TableName};
 use crate::codec::CodecError;
 use crate::codec::file::{PieceBounds, PieceReader};
-use crate::codec::rowset::RowHasher;
+use crate::codec::rowset::RowSummer;
 use crate::codec::shape::PieceShape;
 use crate::manifest::{Manifest, Piece, Table};
 use crate::plan::copy::piece_shape;
@@ -46,7 +46,7 @@ struct Work {
     table: TableName,
     shape: PieceShape,
     piece: Piece,
-    hasher: RowHasher,
+    key: [u8; 32],
 }
 
 /// Starts with a piece.
@@ -63,7 +63,7 @@ pub(super) fn start(
         table: table.name.clone(),
         shape: piece_shape(table),
         piece: piece.clone(),
-        hasher: RowHasher::new(key),
+        key: *key,
     };
     let (sender, blocks) = channel(WAITING);
     Ok(Pump { blocks, worker: tokio::task::spawn_blocking(move || work.run(&sender)) })
@@ -106,7 +106,7 @@ impl Work {
         };
         let bounds = PieceBounds { rows: piece.rowset.rows, copy_bytes: piece.copy_bytes };
         let mut reader = PieceReader::open(file, sidecar, &self.shape, bounds)?;
-        let mut digest = RowsetDigest::default();
+        let mut summer = RowSummer::new(&self.key);
         let mut ends = Vec::new();
         let mut tuples = Vec::new();
         loop {
@@ -114,7 +114,7 @@ impl Work {
             let more = reader.next_batch(&mut tuples, &mut ends)?;
             let mut from = 0;
             for end in &ends {
-                digest.add_row(&self.hasher.hash(&tuples[from..*end]));
+                summer.add_tuple(&tuples[from..*end]);
                 from = *end;
             }
             let rows = ends.len() as u64;
@@ -124,7 +124,7 @@ impl Work {
                 false => send(sender, Bytes::from(taken), rows),
             };
             if !heard || !more {
-                return Ok(digest);
+                return Ok(summer.digest());
             }
         }
     }

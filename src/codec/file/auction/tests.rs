@@ -1,0 +1,87 @@
+//! The auction against the whole: what it chooses by a few rows must be near the best there is for all of them.
+
+use arrow_array::types::Decimal64Type;
+use arrow_array::{Float64Array, PrimitiveArray, StringArray, TimestampMicrosecondArray};
+
+use super::*;
+
+const ROWS: usize = 1 << 18;
+
+/// A reproducible sequence.
+fn noise(at: usize) -> u64 {
+    let mut x = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x ^ (x >> 31)
+}
+
+fn decimals(value: impl Fn(usize) -> i64) -> ArrayRef {
+    let values = PrimitiveArray::<Decimal64Type>::from_iter_values((0..ROWS).map(value));
+    Arc::new(values.with_precision_and_scale(18, 6).unwrap())
+}
+
+/// Columns that want different things.
+fn columns() -> Vec<(&'static str, ArrayRef)> {
+    let symbol = |at: usize| format!("SYM{:03}", at % 200);
+    vec![
+        ("symbols in turn", Arc::new(StringArray::from_iter_values((0..ROWS).map(symbol))) as ArrayRef),
+        ("notes", Arc::new(StringArray::from_iter_values((0..ROWS).map(|at| format!("{:x}", noise(at)))))),
+        (
+            "sorted names",
+            Arc::new(StringArray::from_iter_values((0..ROWS).map(|at| format!("order-{at:09}")))),
+        ),
+        (
+            "ascending times",
+            Arc::new(TimestampMicrosecondArray::from_iter_values((0..ROWS).map(|at| at as i64 * 1_000_003))),
+        ),
+        (
+            "a walk",
+            decimals(|at| {
+                100_000_000 + (0..8).map(|bit| (noise(at >> bit) % 7) as i64 * 10_000).sum::<i64>()
+            }),
+        ),
+        ("few prices", decimals(|at| (noise(at) % 50) as i64 * 1_234_567)),
+        ("random numbers", decimals(|at| (noise(at) >> 20) as i64)),
+        (
+            "ticks as floats",
+            Arc::new(Float64Array::from_iter_values((0..ROWS).map(|at| (noise(at) % 3000) as f64 / 100.0))),
+        ),
+        ("random floats", Arc::new(Float64Array::from_iter_values((0..ROWS).map(|at| noise(at) as f64)))),
+    ]
+}
+
+fn size(array: &ArrayRef, choice: Choice) -> f64 {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(choice.level).unwrap());
+    let (dictionary, data) = written(array, choice.encoding, zstd).unwrap();
+    dictionary + data
+}
+
+#[test]
+fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
+    let mut winners = Vec::new();
+    for (name, array) in columns() {
+        let choice = choose(&array, ROWS, 3).unwrap().unwrap();
+        let of = |encoding: &Option<Encoding>| size(&array, Choice { encoding: *encoding, level: 3 });
+        let all: Vec<f64> = candidates(array.data_type()).unwrap().iter().map(of).collect();
+        let best = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let worst = all.iter().copied().fold(0.0, f64::max);
+        let won = size(&array, choice);
+        // A byte is worth fifty nanoseconds, so that a tenth of a byte a value may be given for speed.
+        assert!(won <= best * 1.1 + 0.3 * ROWS as f64, "{name}: {choice:?} {won}, best {best} of {all:?}");
+        if worst > 1.5 * best {
+            assert!(won < worst, "{name}: {choice:?} is the worst of {all:?}");
+        }
+        winners.push(choice.encoding);
+    }
+    winners.sort_by_key(|encoding| format!("{encoding:?}"));
+    winners.dedup();
+    assert!(winners.len() >= 3, "columns that differ get different encodings: {winners:?}");
+}
+
+#[test]
+fn the_same_rows_get_the_same_choice_and_few_rows_none() {
+    for (_, array) in columns() {
+        assert_eq!(choose(&array, ROWS, 3).unwrap(), choose(&array, ROWS, 3).unwrap());
+        assert_eq!(choose(&array.slice(0, FEWEST - 1), ROWS, 3).unwrap(), None);
+        assert_eq!(choose(&array, ROWS, 1).unwrap().unwrap().level, 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! [`Output`]: the Parquet file of a piece while it is written. It is begun with the first batch, because that decides how
+//! columns are encoded.
+
+use std::io::Write;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::file::metadata::KeyValue;
+use parquet::schema::types::ColumnPath;
+
+use super::auction::{self, Choice};
+use super::schema::{parquet_schema, writer_properties};
+use super::sink::HashingSink;
+use super::writer::PieceLimits;
+use crate::base::Digest;
+use crate::codec::CodecError;
+use crate::codec::shape::PieceShape;
+
+pub(super) struct Output<W: Write + Send> {
+    shape: PieceShape,
+    schema: SchemaRef,
+    limits: PieceLimits,
+    /// Until the first batch.
+    sink: Option<HashingSink<W>>,
+    /// From the first batch on.
+    writer: Option<ArrowWriter<HashingSink<W>>>,
+}
+
+impl<W: Write + Send> Output<W> {
+    pub(super) fn new(sink: W, shape: &PieceShape, limits: PieceLimits) -> Self {
+        let (sink, schema) = (Some(HashingSink::new(sink)), shape.arrow_schema());
+        Self { shape: shape.clone(), schema, limits, sink, writer: None }
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), CodecError> {
+        if self.writer.is_none() {
+            let choices = self.choose(batch)?;
+            self.begin(&choices)?;
+        }
+        Ok(self.open()?.write(batch)?)
+    }
+
+    /// What is best for each column, by the first batch.
+    fn choose(&self, batch: &RecordBatch) -> Result<Vec<(ColumnPath, Choice)>, CodecError> {
+        let mut choices = Vec::new();
+        if self.limits.plain {
+            return Ok(choices);
+        }
+        for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
+            let choice = auction::choose(array, self.limits.group_rows, self.limits.zstd_level)?;
+            choices.extend(choice.map(|choice| (ColumnPath::new(vec![field.name().clone()]), choice)));
+        }
+        Ok(choices)
+    }
+
+    fn begin(&mut self, choices: &[(ColumnPath, Choice)]) -> Result<(), CodecError> {
+        let Some(sink) = self.sink.take() else { return Ok(()) };
+        let parquet = parquet_schema(&self.shape)?;
+        let PieceLimits { zstd_level, plain, .. } = self.limits;
+        let metadata = Some(self.shape.metadata.as_str());
+        let properties = writer_properties(&parquet, zstd_level, plain, metadata, choices)?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_skip_arrow_metadata(true)
+            .with_parquet_schema(parquet);
+        self.writer = Some(ArrowWriter::try_new_with_options(sink, self.schema.clone(), options)?);
+        // The first segment is the magic bytes, so that the next one starts with the first row group.
+        self.cut()?;
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut ArrowWriter<HashingSink<W>>, CodecError> {
+        self.begin(&[])?;
+        self.writer.as_mut().ok_or_else(|| CodecError::Piece("its file was ended before".to_owned()))
+    }
+
+    /// Bytes that are held in memory.
+    pub(super) fn memory(&self) -> usize {
+        self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
+    }
+
+    /// Bytes that are written, and what the open row group will take.
+    pub(super) fn bytes(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.bytes_written() + writer.in_progress_size())
+    }
+
+    /// Ends the row group: where its bytes are, and their hash.
+    pub(super) fn end_group(&mut self) -> Result<(u64, u64, Digest), CodecError> {
+        self.open()?.flush()?;
+        self.cut()
+    }
+
+    /// Ends a segment of the file. The Parquet writer's own buffer is emptied first, or the segment would lack its
+    /// tail.
+    fn cut(&mut self) -> Result<(u64, u64, Digest), CodecError> {
+        let writer = self.open()?;
+        writer.sync()?;
+        debug_assert_eq!(writer.bytes_written() as u64, writer.inner().written());
+        Ok(writer.inner_mut().cut())
+    }
+
+    /// Ends the file with one more note in its footer: the sink, its bytes and their hash.
+    pub(super) fn finish(mut self, note: KeyValue) -> Result<(W, u64, Digest), CodecError> {
+        self.open()?.append_key_value_metadata(note);
+        let writer = self.writer.ok_or_else(|| CodecError::Piece("its file was not begun".to_owned()))?;
+        Ok(writer.into_inner()?.finish())
+    }
+}

@@ -1,0 +1,140 @@
+//! The way from a connection to the thread that decodes what it sends: blocks of COPY data, bounded in bytes.
+//!
+//! A bound in blocks would be none: a row of a hundred megabytes is one block, and four of them would wait in line. A
+//! block counts from before it is filled until it is dropped, so whoever decodes it holds on to it meanwhile. Where there
+//! is no room the connection is not read, and the server's COPY waits.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::pace::Pace;
+
+/// Bytes handed over at once.
+pub const BLOCK: usize = 256 << 10;
+
+/// Bytes on their way. A block that is larger goes when nothing else is.
+const BOUND: usize = 4 * BLOCK;
+
+/// Some bytes, and the room that they take.
+pub struct Block {
+    /// COPY data as it came, without the headers of messages.
+    pub bytes: Vec<u8>,
+    /// Given back when it is dropped.
+    pub room: Room,
+}
+
+/// Room for a block.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The connection's end.
+#[derive(Clone)]
+pub struct Sender {
+    blocks: mpsc::UnboundedSender<Block>,
+    room: Arc<Semaphore>,
+    pace: Option<Arc<Pace>>,
+}
+
+/// The thread's end. Dropping it tells the sender to stop.
+pub struct Receiver {
+    blocks: mpsc::UnboundedReceiver<Block>,
+    room: Arc<Semaphore>,
+}
+
+/// Nobody listens any more.
+#[derive(Debug)]
+pub struct Deaf;
+
+/// A way for one COPY, no faster than `pace`.
+pub fn channel(pace: Option<Arc<Pace>>) -> (Sender, Receiver) {
+    let room = Arc::new(Semaphore::new(BOUND));
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Sender { blocks: sender, room: Arc::clone(&room), pace }, Receiver { blocks: receiver, room })
+}
+
+impl Sender {
+    /// Waits until so many bytes may come.
+    pub(super) fn room(&self, bytes: usize) -> impl Future<Output = Result<Room, Deaf>> + Send + 'static {
+        let (room, pace) = (Arc::clone(&self.room), self.pace.clone());
+        async move {
+            if let Some(pace) = pace {
+                pace.ready().await;
+            }
+            let permit = room.acquire_many_owned(bytes.min(BOUND) as u32).await.map_err(|_| Deaf)?;
+            Ok(Room { _permit: permit })
+        }
+    }
+
+    /// Makes the bytes the receiver's own.
+    pub(super) fn send(&self, bytes: Vec<u8>, room: Room) -> Result<(), Deaf> {
+        if let Some(pace) = &self.pace {
+            pace.spend(bytes.len());
+        }
+        self.blocks.send(Block { bytes, room }).map_err(|_| Deaf)
+    }
+
+    /// Waits until nobody listens any more.
+    pub(super) async fn deaf(&self) {
+        self.blocks.closed().await;
+    }
+}
+
+impl Receiver {
+    /// The next block; `None` at the end.
+    pub fn blocking_recv(&mut self) -> Option<Block> {
+        self.blocks.blocking_recv()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Whether sending so many bytes has to wait.
+    async fn waits(sender: &Sender, bytes: usize) -> bool {
+        match tokio::time::timeout(Duration::from_millis(50), sender.room(bytes)).await {
+            Ok(room) => sender.send(vec![7; bytes], room.unwrap()).is_err(),
+            Err(_) => true,
+        }
+    }
+
+    #[tokio::test]
+    async fn small_blocks_share_the_room_and_a_large_one_has_it_alone() {
+        let (sender, mut receiver) = channel(None);
+        for _ in 0..4 {
+            assert!(!waits(&sender, BLOCK).await);
+        }
+        assert!(waits(&sender, 1).await);
+        let held: Vec<Block> = (0..4).map(|_| receiver.blocks.try_recv().unwrap()).collect();
+        assert!(waits(&sender, 1).await, "what is being decoded still counts");
+        drop(held);
+        assert!(!waits(&sender, 100 * BLOCK).await);
+        assert!(waits(&sender, 100 * BLOCK).await, "one row of this size at a time");
+        assert!(waits(&sender, 1).await);
+        drop(receiver.blocks.try_recv().unwrap());
+        assert!(!waits(&sender, BLOCK).await);
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_waits_learns_that_nobody_listens() {
+        let (sender, receiver) = channel(None);
+        assert!(!waits(&sender, 5 * BLOCK).await);
+        let (waiting, watching) = (sender.clone(), sender);
+        let waiting = tokio::spawn(async move { waiting.room(1).await.is_err() });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(receiver);
+        assert!(waiting.await.unwrap());
+        watching.deaf().await;
+    }
+}
