@@ -9,6 +9,7 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> std::process::ExitCode {
     return_memory_at_once();
+    use_small_pages();
     std::process::ExitCode::from(barkeep::cli::run(std::env::args_os().collect()))
 }
 
@@ -18,4 +19,15 @@ fn main() -> std::process::ExitCode {
 fn return_memory_at_once() {
     // SAFETY: called before any other thread runs; the number is one of mimalloc's options.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+}
+
+/// A dump's buffers come and go. In pages of 2 MiB most of what the kernel clears for them is never used: without, a dump
+/// of four million bars has 48 MiB at its peak and not 77, and the kernel takes 40 ns a row less.
+#[expect(unsafe_code, reason = "prctl has no safe binding here")]
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: this call takes four numbers and touches no memory of ours. Where it is refused, pages stay large.
+    unsafe {
+        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    }
 }

@@ -20,7 +20,7 @@ use crate::catalog::{Pattern, Relation, SourceFacts};
 use crate::manifest::{SealedManifest, SelectionRecord, Warning};
 use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
 use crate::pg::timescale::Surveyed;
-use crate::pg::{ConnectionSettings, LockOutcome, Locked, STARTUP_OPTIONS, Source, Survey};
+use crate::pg::{ConnectionSettings, LockOutcome, Locked, Pace, STARTUP_OPTIONS, Source, Survey};
 use crate::plan::chunks::TimeSlice;
 use crate::plan::dump::{Chosen, choose_relations, unreadable};
 use crate::plan::selection::TableSelection;
@@ -54,6 +54,8 @@ pub struct DumpRequest {
     pub strict: bool,
     /// Lanes.
     pub jobs: usize,
+    /// Bytes of rows that all lanes together may read in a second.
+    pub rate: Option<u64>,
     /// How long to wait for one lock, as `lock_timeout` takes it.
     pub lock_timeout: Duration,
     /// Rows of hypertables from one position on, or before one.
@@ -85,6 +87,7 @@ impl DumpRequest {
             keep_forever: false,
             strict: false,
             jobs: 2,
+            rate: None,
             lock_timeout: Duration::from_secs(30),
             slice: TimeSlice::default(),
             skip_tiered: false,
@@ -156,6 +159,8 @@ struct Run<'a> {
     timescale: Option<Surveyed>,
     chosen: Chosen,
     warnings: Vec<Warning>,
+    /// Shared by everything that reads rows.
+    pace: Option<Arc<Pace>>,
 }
 
 /// Takes a backup.
@@ -191,7 +196,8 @@ pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> 
         timescale::nothing_stranded(&locked, &chosen).await?;
         let Survey { relations, timescale } = survey;
         let warnings = Vec::new();
-        let run = Run { request, services, vault, facts, relations, timescale, chosen, warnings };
+        let pace = request.rate.map(|rate| Arc::new(Pace::new(rate)));
+        let run = Run { request, services, vault, facts, relations, timescale, chosen, warnings, pace };
         // On the heap: all that a dump holds while it waits would be copied about on the stack.
         match Box::pin(run.through(&source, &locked, tool, began)).await {
             Err(error) if error.is_connection_lost() && !locked.stands().await => {

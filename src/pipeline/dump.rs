@@ -16,7 +16,7 @@ use crate::codec::copy::TupleStream;
 use crate::manifest::Piece;
 use crate::pg::blocks::{self, Block};
 use crate::pg::timescale::{ChunkLane, ChunkRead};
-use crate::pg::{Lane, Locked, PgError, Session, copy_out};
+use crate::pg::{Lane, Locked, Pace, PgError, Session, copy_out};
 use crate::store::{StoreError, Vault};
 
 pub use late::LateJob;
@@ -130,6 +130,8 @@ pub struct Lanes<'a> {
     pub events: &'a Arc<dyn Events>,
     /// How long a chunk's lock is waited for.
     pub patience: Duration,
+    /// How fast rows may be read.
+    pub pace: Option<Arc<Pace>>,
 }
 
 /// The connections of one lane, opened when they are needed.
@@ -292,7 +294,7 @@ impl Lanes<'_> {
 
     /// Runs a unit's COPY to its end; all but the last rows are encoded by then.
     async fn receive(&self, session: &Session, job: &UnitJob) -> Result<Received, DumpError> {
-        let (sender, received) = blocks::channel(None);
+        let (sender, received) = blocks::channel(self.pace.clone());
         let encoder = {
             let (job, events) = (job.clone(), Arc::clone(self.events));
             tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))

@@ -7,6 +7,7 @@ mod connections;
 mod container;
 mod disk;
 mod faults;
+mod flow;
 mod forgery;
 mod golden;
 mod interference;

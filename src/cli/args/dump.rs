@@ -47,6 +47,9 @@ pub struct DumpArgs {
     /// Lanes: connections that read at the same time [default: one a processor, 2 to 8]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
+    /// Read at most so many bytes of rows a second, all lanes together: 500K, 20M, 1.5G (powers of 1024)
+    #[arg(long, value_name = "BYTES", value_parser = bytes_per_second)]
+    pub rate: Option<u64>,
     /// A name to find this backup by
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
@@ -68,4 +71,38 @@ pub struct DumpArgs {
     /// Print the plan and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `20M` and the like; at least a kibibyte, below which nobody would see the end.
+fn bytes_per_second(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().trim_end_matches("ib") {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        other => return Err(format!("{other} is no unit: K, M or G")),
+    };
+    let number: f64 = digits.parse().map_err(|_| format!("{digits:?} is no number"))?;
+    let bytes = number * unit as f64;
+    if (1024.0..1e15).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err("between 1K and 1e15 bytes".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes_per_second;
+
+    #[test]
+    fn a_rate_has_a_number_and_a_unit() {
+        assert_eq!(bytes_per_second("20M"), Ok(20 << 20));
+        assert_eq!(bytes_per_second("1.5GiB"), Ok(3 << 29));
+        assert_eq!(bytes_per_second("4096"), Ok(4096));
+        for wrong in ["", "M", "20X", "1e", "-5M", "0", "nan", "infM"] {
+            assert!(bytes_per_second(wrong).is_err(), "{wrong}");
+        }
+    }
 }

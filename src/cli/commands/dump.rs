@@ -59,6 +59,7 @@ fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> 
         lock_timeout: Duration::from_secs(args.lock_timeout),
         strict: args.strict || file.strict,
         jobs: context.jobs(args.jobs),
+        rate: args.rate,
         pg_dump: context.tools.setting.clone(),
         path: context.tools.path.clone(),
         dry_run: args.dry_run,

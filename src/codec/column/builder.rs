@@ -16,7 +16,7 @@ use arrow_array::{
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use super::cells::{Bits, Strings, take_items};
+use super::cells::{Bits, Strings, Validity, take_items};
 use super::nested::Nested;
 use super::printed::Form;
 use super::types::DIGITS_64;
@@ -39,7 +39,7 @@ pub enum Pushed {
 /// Collects the values of one column.
 pub struct ColumnBuilder {
     cells: Cells,
-    validity: Bits,
+    validity: Validity,
     data_type: DataType,
 }
 
@@ -100,7 +100,7 @@ impl Cells {
 impl ColumnBuilder {
     /// An empty builder for values carried by `mapping`.
     pub fn new(mapping: &Mapping) -> Self {
-        Self { cells: Cells::new(mapping), validity: Bits::default(), data_type: arrow_type(mapping) }
+        Self { cells: Cells::new(mapping), validity: Validity::default(), data_type: arrow_type(mapping) }
     }
 
     /// Adds one value, `None` for NULL. After an error the builder must not be used any more.
@@ -114,7 +114,7 @@ impl ColumnBuilder {
             Cells::Decimal64 { values, precision, scale, display_scale } => {
                 if let Some((value, dscale)) = numeric::to_scaled_64(wire, *precision, *scale)? {
                     values.push(value);
-                    self.validity.push(true);
+                    self.validity.push_valid();
                     return Ok(displayed(dscale, *display_scale));
                 }
                 false
@@ -122,7 +122,7 @@ impl ColumnBuilder {
             Cells::Decimal { values, precision, scale, display_scale } => {
                 if let Some((value, dscale)) = numeric::to_scaled(wire, *precision, *scale)? {
                     values.push(value);
-                    self.validity.push(true);
+                    self.validity.push_valid();
                     return Ok(displayed(dscale, *display_scale));
                 }
                 false
@@ -143,7 +143,7 @@ impl ColumnBuilder {
             _ => self.push_other(wire, true)?,
         };
         if pushed {
-            self.validity.push(true);
+            self.validity.push_valid();
             Ok(Pushed::Natural)
         } else {
             self.push_null()?;
@@ -156,7 +156,7 @@ impl ColumnBuilder {
         match (&self.cells, wire) {
             (Cells::Nested(_), Some(wire)) => {
                 self.push_other(wire, false)?;
-                self.validity.push(true);
+                self.validity.push_valid();
             }
             _ => {
                 let pushed = self.push(wire)?;
@@ -212,7 +212,7 @@ impl ColumnBuilder {
     }
 
     fn push_null(&mut self) -> Result<(), CodecError> {
-        self.validity.push(false);
+        self.validity.push_null();
         match &mut self.cells {
             Cells::Boolean(bits) => bits.push(false),
             Cells::Int16(values) => values.push(0),

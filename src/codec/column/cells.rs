@@ -19,7 +19,6 @@ pub(super) fn take_items<T>(items: &mut Vec<T>) -> Vec<T> {
 pub(crate) struct Bits {
     bytes: Vec<u8>,
     length: usize,
-    set: usize,
 }
 
 impl Bits {
@@ -32,24 +31,49 @@ impl Bits {
             *last |= u8::from(bit) << (self.length & 7);
         }
         self.length += 1;
-        self.set += usize::from(bit);
+    }
+
+    pub(crate) fn take(&mut self) -> BooleanBuffer {
+        let length = std::mem::take(&mut self.length);
+        BooleanBuffer::new(Buffer::from_vec(take_items(&mut self.bytes)), 0, length)
+    }
+}
+
+/// Which values are there. Nothing is written down until one is missing.
+#[derive(Default)]
+pub(crate) struct Validity {
+    length: usize,
+    bits: Option<Bits>,
+}
+
+impl Validity {
+    #[inline]
+    pub(crate) fn push_valid(&mut self) {
+        self.length += 1;
+        if let Some(bits) = &mut self.bits {
+            bits.push(true);
+        }
+    }
+
+    pub(crate) fn push_null(&mut self) {
+        let before = self.length;
+        let all_valid = || {
+            let mut bits = Bits::default();
+            (0..before).for_each(|_| bits.push(true));
+            bits
+        };
+        self.bits.get_or_insert_with(all_valid).push(false);
+        self.length += 1;
     }
 
     pub(crate) fn len(&self) -> usize {
         self.length
     }
 
-    pub(crate) fn take(&mut self) -> BooleanBuffer {
-        self.set = 0;
-        let length = std::mem::take(&mut self.length);
-        BooleanBuffer::new(Buffer::from_vec(take_items(&mut self.bytes)), 0, length)
-    }
-
     /// As a validity bitmap, which is left out if nothing is NULL.
     pub(crate) fn take_nulls(&mut self) -> Option<NullBuffer> {
-        let all = self.set == self.length;
-        let bits = self.take();
-        (!all).then(|| NullBuffer::new(bits))
+        self.length = 0;
+        self.bits.take().map(|mut bits| NullBuffer::new(bits.take()))
     }
 }
 

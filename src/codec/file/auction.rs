@@ -38,7 +38,7 @@ pub(super) struct Choice {
 const LOW: i32 = 1;
 
 /// Nanoseconds of work that a byte in the file is worth, each a value.
-const NANOSECONDS_A_BYTE: f64 = 50.0;
+const NANOSECONDS_A_BYTE: f64 = 25.0;
 
 /// What a value costs to encode and compress, in nanoseconds, measured on bars (docs/performance.md). Constants, because
 /// a clock would make the choice a matter of chance.

@@ -106,6 +106,13 @@ impl<W: Write + Send> Exceptions<W> {
     /// Ends the column's run: this row has a value of its own.
     #[inline]
     pub(super) fn natural(&mut self, column: usize) {
+        if self.runs[column].is_some() {
+            self.end_run(column);
+        }
+    }
+
+    #[inline(never)]
+    fn end_run(&mut self, column: usize) {
         if let Some(run) = self.runs[column].take() {
             self.bytes += 64;
             self.entries.push(Entry {

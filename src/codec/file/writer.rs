@@ -17,8 +17,9 @@ use crate::base::{Digest, RowsetDigest};
 use crate::codec::CodecError;
 use crate::codec::column::{ColumnBuilder, Pushed, canonicalise};
 use crate::codec::rowset::{RowHasher, RowSummer};
-use crate::codec::shape::PieceShape;
+use crate::codec::shape::{ColumnShape, PieceShape};
 use crate::codec::wire::Wire;
+use crate::manifest::Mapping;
 
 /// A tuple from this size on is encoded alone and at once: of a hundred megabytes every further copy counts.
 pub const LARGE_TUPLE: usize = 16 << 20;
@@ -97,13 +98,27 @@ pub struct FinishedSinks<W> {
     pub sidecar: Option<W>,
 }
 
+/// One column of a piece.
+struct Column {
+    builder: ColumnBuilder,
+    /// Values may have to be made canonical.
+    canonicalised: bool,
+}
+
+impl Column {
+    fn new(shape: &ColumnShape) -> Self {
+        let builder = ColumnBuilder::new(&shape.mapping);
+        Self { builder, canonicalised: shape.mapping.needs_canonicalising() }
+    }
+}
+
 /// Writes one piece.
 pub struct PieceWriter<W: Write + Send> {
     shape: PieceShape,
     kept: usize,
     summer: RowSummer,
     limits: PieceLimits,
-    builders: Vec<ColumnBuilder>,
+    columns: Vec<Column>,
     output: Output<W>,
     exceptions: Exceptions<W>,
     exception_counts: Vec<u64>,
@@ -135,7 +150,7 @@ impl<W: Write + Send> PieceWriter<W> {
             kept: shape.kept(),
             summer: RowSummer::of(hasher),
             limits,
-            builders: shape.columns.iter().map(|column| ColumnBuilder::new(&column.mapping)).collect(),
+            columns: shape.columns.iter().map(Column::new).collect(),
             output: Output::new(sink, shape, limits),
             exceptions: Exceptions::new(columns, limits.zstd_level, open_sidecar),
             exception_counts: vec![0; columns],
@@ -152,7 +167,7 @@ impl<W: Write + Send> PieceWriter<W> {
 
     /// Adds one tuple as `TupleStream` cuts it. It is made canonical in place. After an error the piece is useless.
     pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), CodecError> {
-        let columns = self.shape.columns.len();
+        let columns = self.columns.len();
         let found = Wire::new(tuple).u16()?;
         if usize::from(found) != columns {
             return Err(CodecError::FieldCount { expected: columns, found: i32::from(found) });
@@ -163,36 +178,7 @@ impl<W: Write + Send> PieceWriter<W> {
             self.close_group()?;
             self.due = true;
         }
-        let row = self.rows;
-        let mut at = 2;
-        let mut kept_end = 2;
-        for (index, column) in self.shape.columns.iter().enumerate() {
-            let mut cursor = Wire::new(&tuple[at..]);
-            let length = cursor.field()?.map(<[u8]>::len);
-            let start = at + 4;
-            at = start + length.unwrap_or(0);
-            if let Some(length) = length {
-                let wire = &mut tuple[start..start + length];
-                let in_column = |error: CodecError| error.in_column(&column.name);
-                canonicalise(&column.mapping, wire).map_err(in_column)?;
-                match self.builders[index].push(Some(wire)).map_err(in_column)? {
-                    Pushed::Natural => self.exceptions.natural(index),
-                    Pushed::DisplayScale(dscale) => self.exceptions.display_scale(index, row, dscale),
-                    Pushed::Exception => {
-                        self.exception_counts[index] += 1;
-                        self.exceptions.raw(index, row, wire);
-                    }
-                }
-            } else {
-                self.builders[index].push(None)?;
-            }
-            if index < self.kept {
-                kept_end = at;
-            }
-        }
-        if at != tuple.len() {
-            return Err(CodecError::malformed("bytes after the last field", at));
-        }
+        let kept_end = self.decode(tuple)?;
         // Derived columns stand behind the others and are outside the digest.
         self.summer.add(self.kept as u16, &tuple[2..kept_end]);
         self.rows += 1;
@@ -200,6 +186,38 @@ impl<W: Write + Send> PieceWriter<W> {
         self.batch_rows += 1;
         self.batch_bytes += tuple.len();
         if self.due { Ok(()) } else { self.close_what_is_full() }
+    }
+
+    /// Takes a tuple's fields into the columns; gives where those that are not derived end.
+    #[inline]
+    fn decode(&mut self, tuple: &mut [u8]) -> Result<usize, CodecError> {
+        let (mut at, mut kept_end) = (2, 2);
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            let length = Wire::new(&tuple[at..]).field()?.map(<[u8]>::len);
+            at += 4;
+            if let Some(length) = length {
+                let wire = &mut tuple[at..at + length];
+                at += length;
+                let pushed = push(column, &self.shape.columns[index].mapping, wire);
+                match pushed.map_err(|error| error.in_column(&self.shape.columns[index].name))? {
+                    Pushed::Natural => self.exceptions.natural(index),
+                    Pushed::DisplayScale(dscale) => self.exceptions.display_scale(index, self.rows, dscale),
+                    Pushed::Exception => {
+                        self.exception_counts[index] += 1;
+                        self.exceptions.raw(index, self.rows, wire);
+                    }
+                }
+            } else {
+                column.builder.push(None)?;
+            }
+            if index < self.kept {
+                kept_end = at;
+            }
+        }
+        if at == tuple.len() {
+            return Ok(kept_end);
+        }
+        Err(CodecError::malformed("bytes after the last field", at))
     }
 
     /// Encodes a large tuple, which [`Self::push`] puts off until the caller has let go of it.
@@ -234,7 +252,7 @@ impl<W: Write + Send> PieceWriter<W> {
     }
 
     fn decoded_bytes(&self) -> usize {
-        self.builders.iter().map(ColumnBuilder::bytes).sum()
+        self.columns.iter().map(|column| column.builder.bytes()).sum()
     }
 
     /// Bytes that are held in memory.
@@ -257,7 +275,7 @@ impl<W: Write + Send> PieceWriter<W> {
             return Ok(());
         }
         let mut arrays: Vec<ArrayRef> =
-            self.builders.iter_mut().map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
+            self.columns.iter_mut().map(|column| column.builder.finish()).collect::<Result<_, _>>()?;
         if arrays.is_empty() {
             let mut placeholder = BooleanBuilder::new();
             placeholder.append_nulls(self.batch_rows);
@@ -301,4 +319,13 @@ impl<W: Write + Send> PieceWriter<W> {
         };
         Ok((finished, FinishedSinks { piece, sidecar }))
     }
+}
+
+/// Makes a value canonical in place and takes it.
+#[inline]
+fn push(column: &mut Column, mapping: &Mapping, wire: &mut [u8]) -> Result<Pushed, CodecError> {
+    if column.canonicalised {
+        canonicalise(mapping, wire)?;
+    }
+    column.builder.push(Some(wire))
 }

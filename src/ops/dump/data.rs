@@ -86,6 +86,7 @@ impl Run<'_> {
             events: &self.services.events,
             // For ever is too long for a lock that only the end of the dump may free.
             patience: if patience.is_zero() { CHUNK_PATIENCE } else { patience },
+            pace: self.pace.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use barkeep::manifest::{Manifest, Table, Unit};
 use barkeep::pg::workbench::Workbench;
 
-use crate::bench_world::{World, fixture};
+use crate::bench_world::{World, fixture, not_run};
 use crate::container::{self, Server};
 
 /// A database with TimescaleDB in a container of its own.
@@ -77,14 +77,6 @@ impl Timescale {
     pub(crate) fn manifest(&self) -> Manifest {
         self.world.vault.manifests().unwrap().remove(0).manifest
     }
-}
-
-/// Says that a test did not run, to whoever runs it by hand and to `scripts/test.sh`, which repeats it in its last lines.
-fn not_run(text: &str) {
-    eprintln!("barkeep-not-run: {text}");
-    let Ok(path) = std::env::var("BARKEEP_TEST_NOT_RUN") else { return };
-    let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
-    std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).unwrap();
 }
 
 /// A script's statements: they end at a semicolon that ends a line.
