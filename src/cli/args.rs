@@ -197,4 +197,7 @@ pub struct DoctorArgs {
     /// The database: a URI, a key=value string, a service, or a name [default: from configuration and PG* variables]
     #[arg(value_name = "DB")]
     pub database: Option<String>,
+    /// Ask as well which of the server's settings would make a restore into it slow
+    #[arg(long)]
+    pub for_restore: bool,
 }

@@ -3,6 +3,7 @@
 //! It changes nothing but one probe file in the vault, which it removes again.
 
 mod questions;
+mod target;
 mod timescale;
 
 use std::path::Path;
@@ -27,6 +28,8 @@ pub struct DoctorRequest {
     pub vault: Option<std::path::PathBuf>,
     /// Where to look for pg_dump.
     pub tools: Search,
+    /// Ask as well what would make a restore into it slow.
+    pub for_restore: bool,
 }
 
 /// How one question was answered.
@@ -165,6 +168,9 @@ async fn server(
     timescale::timescale(report, bench, request).await?;
     clocks(report, &server, now);
     pg_dump(report, &request.tools, server.version_num / 10_000).await;
+    if request.for_restore {
+        target::target(report, bench).await?;
+    }
     Ok(())
 }
 

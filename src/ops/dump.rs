@@ -5,6 +5,7 @@
 
 mod chunks;
 mod data;
+mod earlier;
 mod finish;
 mod timescale;
 mod waiters;
@@ -161,6 +162,7 @@ struct Run<'a> {
     warnings: Vec<Warning>,
     /// Shared by everything that reads rows.
     pace: Option<Arc<Pace>>,
+    known: earlier::Known,
 }
 
 /// Takes a backup.
@@ -196,8 +198,10 @@ pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> 
         timescale::nothing_stranded(&locked, &chosen).await?;
         let Survey { relations, timescale } = survey;
         let warnings = Vec::new();
+        let known = Default::default();
         let pace = request.rate.map(|rate| Arc::new(Pace::new(rate)));
-        let run = Run { request, services, vault, facts, relations, timescale, chosen, warnings, pace };
+        let run =
+            Run { request, services, vault, facts, relations, timescale, chosen, warnings, pace, known };
         // On the heap: all that a dump holds while it waits would be copied about on the stack.
         match Box::pin(run.through(&source, &locked, tool, began)).await {
             Err(error) if error.is_connection_lost() && !locked.stands().await => {
@@ -246,6 +250,7 @@ impl Run<'_> {
         let parameters = parameters(&self.request.database);
         let wait = self.request.lock_timeout;
         let excluded = self.excluded_from_schema();
+        let earlier = if self.request.schema_only { None } else { self.earlier()? };
         let schema = async {
             match &tool {
                 None => Ok(None),
@@ -259,7 +264,7 @@ impl Run<'_> {
         self.services.events.emit(Event::Phase("data"));
         let after = self.request.name_waiters_after;
         let events = Arc::clone(&self.services.events);
-        let work = futures_util::future::try_join(schema, self.data(locked, staging));
+        let work = futures_util::future::try_join(schema, self.data(locked, staging, earlier.as_ref()));
         let (schema, (mut planned, changed)) = tokio::select! {
             done = work => done?,
             never = waiters::name_them(source, locked, after, events.as_ref()) => match never {},

@@ -7,6 +7,8 @@
 
 mod after;
 mod create;
+mod memory;
+mod phases;
 mod preflight;
 mod rows;
 mod scope;
@@ -27,10 +29,12 @@ use crate::pipeline::journal::{JournalError, RestoreJournal};
 use crate::pipeline::load::LoadError;
 use crate::pipeline::schema::{Run, Violation, prepare};
 use crate::plan::chunks::TimeSlice;
-use crate::plan::ddl::{PostDataSchedule, RestoreOptions, pre_data};
+use crate::plan::ddl::{PostDataSchedule, RestoreOptions, Stage, pre_data};
 pub use crate::plan::load::Mode;
 use crate::plan::timescale::entries::{Parts, parts};
 use crate::store::{BackupChoice, Vault};
+pub use memory::Memory;
+pub use phases::Phase;
 use scope::Scope;
 pub use timescale::{RestoredJob, TimescaleMode, start_jobs};
 
@@ -94,6 +98,8 @@ pub struct RestoreRequest<'a> {
     pub triggers: bool,
     /// Connections that load and build.
     pub jobs: usize,
+    /// `maintenance_work_mem` of each connection that builds, where it is not to be chosen.
+    pub maintenance_work_mem: Option<Memory>,
     /// Say what would be done; do nothing.
     pub dry_run: bool,
     /// Tables whose rows come before those of others.
@@ -130,6 +136,7 @@ impl<'a> RestoreRequest<'a> {
             roles: RolesMode::Require,
             triggers: false,
             jobs: 4,
+            maintenance_work_mem: None,
             dry_run: false,
             first: Vec::new(),
             yes_overwrite_source: false,
@@ -212,6 +219,8 @@ pub struct RestoreReport {
     pub resumed: bool,
     /// How long it took.
     pub seconds: f64,
+    /// The same, phase by phase.
+    pub phases: Vec<Phase>,
     /// The steps, where nothing was done.
     pub dry_run_plan: Vec<String>,
 }
@@ -224,6 +233,8 @@ struct Restore<'a> {
     scope: &'a Scope,
     target: &'a Target,
     journal: &'a RestoreJournal,
+    /// When it began, preflight included.
+    began: Instant,
 }
 
 /// Restores.
@@ -235,6 +246,7 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
     let mut report =
         RestoreReport { backup: sealed.manifest.head.id.to_string(), ..RestoreReport::default() };
     services.events.emit(Event::Phase("preflight"));
+    report.begin("preflight", began.elapsed());
     let fingerprint = request.fingerprint(&sealed);
     let (ground, existing) = preflight::ground(request, &sealed, &fingerprint).await?;
     let scope = scope::choose(request, &sealed, &ground)?;
@@ -251,6 +263,7 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
     report.notes.extend(scope.replay.notes.iter().cloned());
     if request.dry_run {
         report.dry_run_plan = scope.plan(request, &sealed.manifest, &ground);
+        report.end(began.elapsed());
         report.seconds = began.elapsed().as_secs_f64();
         return Ok(report);
     }
@@ -269,13 +282,14 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
         let chosen = dump.entries.iter().map(|entry| entry.dump_id).collect();
         journal.choose(target.client(), &chosen).await?;
     }
-    let run =
-        Restore { request, services, sealed: &sealed, scope: &scope, target: &target, journal: &journal };
+    let (sealed, scope, target, journal) = (&sealed, &scope, &target, &journal);
+    let run = Restore { request, services, sealed, scope, target, journal, began };
     run.all(&mut report).await?;
     RestoreJournal::remove(target.client()).await?;
     for warning in report.warnings.iter().filter(|warning| !scope.replay.losses.contains(warning)) {
         services.events.emit(Event::Warning(warning.clone()));
     }
+    report.end(began.elapsed());
     report.seconds = began.elapsed().as_secs_f64();
     Ok(report)
 }
@@ -289,25 +303,27 @@ impl Restore<'_> {
         // Without aggregates all of it is early.
         let early = parts.as_ref().map(|parts| &parts.early).or(self.scope.schema.as_ref()).map(run);
         if let Some(run) = &early {
-            events.emit(Event::Phase("schema"));
+            self.phase("schema", report);
             let client = self.target.lane().await?;
             prepare(&client, run.dump).await?;
             run.pre_data(&client, &pre_data(run.dump)).await?;
-            self.hypertables().await?;
+            self.hypertables(report).await?;
+            self.journal.settle(self.target.client()).await?;
         }
         report.violations = self.journal.violations();
         if self.request.schema_only {
             self.post_data(early, report).await?;
             return self.after_post_data(parts.as_ref(), &options, report).await;
         }
-        events.emit(Event::Phase("data"));
+        self.phase("data", report);
         let deferred = self.rows(report).await?;
+        self.phase("sequences", report);
         self.sequences(report).await?;
         self.post_data(early, report).await?;
         self.deferred_rows(deferred, report).await?;
         self.large_objects(report).await?;
         self.after_post_data(parts.as_ref(), &options, report).await?;
-        events.emit(Event::Phase("analyze"));
+        self.phase("analyze", report);
         self.analyze().await
     }
 
@@ -318,7 +334,7 @@ impl Restore<'_> {
         options: &RestoreOptions,
         report: &mut RestoreReport,
     ) -> Result<(), OpsError> {
-        self.compression().await?;
+        self.compression(report).await?;
         if let Some(parts) = parts {
             let events = &*self.services.events;
             let run = |dump| Run { dump, options, journal: self.journal, events };
@@ -330,7 +346,7 @@ impl Restore<'_> {
 
     async fn post_data(&self, run: Option<Run<'_>>, report: &mut RestoreReport) -> Result<(), OpsError> {
         let Some(run) = run else { return Ok(()) };
-        self.services.events.emit(Event::Phase("indexes"));
+        self.phase("indexes", report);
         let body = &self.sealed.manifest.body;
         let populated: Vec<TableName> = match self.request.schema_only {
             true => Vec::new(),
@@ -338,14 +354,23 @@ impl Restore<'_> {
         };
         let schedule = PostDataSchedule::new(run.dump, &populated);
         let mut lanes = Vec::new();
-        for _ in 0..self.request.jobs.max(1).min(schedule.jobs().len()) {
+        let count = self.request.jobs.max(1).min(schedule.jobs().len());
+        for _ in 0..count {
             let lane = self.target.lane().await?;
             prepare(&lane, run.dump).await?;
+            self.memory(&lane, count).await?;
             lanes.push(lane);
         }
         if !lanes.is_empty() {
             let clients: Vec<_> = lanes.iter().map(|lane| &**lane).collect();
-            report.violations.extend(run.post_data(&clients, &schedule).await?);
+            let mut tell = |stage| {
+                if stage != Stage::Build {
+                    self.phase(phases::stage(stage), report);
+                }
+            };
+            let violations = run.post_data(&clients, &schedule, &mut tell).await?;
+            report.violations.extend(violations);
+            self.journal.settle(self.target.client()).await?;
         }
         Ok(())
     }

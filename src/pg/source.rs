@@ -374,12 +374,13 @@ impl Lane {
     /// Locks a table without waiting: behind a queued ALTER a lane would wait for ever, and no deadlock is detected.
     /// False: somebody is in the way, and only the leader can read it.
     pub async fn try_lock(&self, table: &TableName) -> Result<bool, PgError> {
-        execute(&self.client, "setting a savepoint", "SAVEPOINT locking").await?;
-        let sql = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.sql());
+        // One message: for a small table each further round trip would cost as much as reading it.
+        let sql = format!(
+            "SAVEPOINT locking; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT; RELEASE SAVEPOINT locking",
+            table.sql()
+        );
         match self.client.batch_execute(&sql).await {
-            Ok(()) => execute(&self.client, "releasing a savepoint", "RELEASE SAVEPOINT locking")
-                .await
-                .map(|()| true),
+            Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                 execute(&self.client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT locking")
                     .await

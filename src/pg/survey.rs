@@ -11,6 +11,9 @@ use crate::base::TableName;
 use crate::catalog::timescale::EXTENSION;
 use crate::catalog::{Column, Generated, LargeObjects, Relation, RelationKind, Sequence, SourceFacts};
 
+/// Sequences read in one statement.
+const SEQUENCE_BATCH: usize = 200;
+
 /// Runs one of the survey's statements.
 pub(super) async fn rows(client: &Client, what: &str, sql: &str) -> Result<Vec<Row>, PgError> {
     client.query(sql, &[]).await.map_err(|error| PgError::query(format!("reading {what}"), error))
@@ -179,25 +182,37 @@ pub(super) async fn system_identifier(client: &Client) -> Result<Option<String>,
 pub(super) async fn sequences(client: &Client) -> Result<Vec<(Sequence, bool)>, PgError> {
     let mut all = Vec::new();
     for row in rows(client, "the sequences", include_str!("sql/sequences.sql")).await? {
-        let name = TableName::new(row.get::<_, String>("nspname"), row.get::<_, String>("relname"));
-        let readable: bool = row.get("readable");
         let owner: Option<String> = row.get("owner_schema");
-        let (last_value, is_called) = if readable {
-            let sql = format!("SELECT last_value::text, is_called FROM {}", name.sql());
-            let found = rows(client, &format!("the sequence {name}"), &sql).await?;
-            let row = found.first().ok_or(PgError::Unexpected("a sequence has no row"))?;
-            (row.get(0), row.get(1))
-        } else {
-            (String::new(), false)
-        };
         let sequence = Sequence {
-            name,
-            last_value,
-            is_called,
+            name: TableName::new(row.get::<_, String>("nspname"), row.get::<_, String>("relname")),
+            last_value: String::new(),
+            is_called: false,
             owned_by: owner.map(|schema| TableName::new(schema, row.get::<_, String>("owner_name"))),
             ascending: row.get("ascending"),
         };
-        all.push((sequence, readable));
+        all.push((sequence, row.get("readable")));
+    }
+    let mut readable: Vec<&mut Sequence> =
+        all.iter_mut().filter(|(_, readable)| *readable).map(|(sequence, _)| sequence).collect();
+    for batch in readable.chunks_mut(SEQUENCE_BATCH) {
+        let one = |(number, sequence): (usize, &&mut Sequence)| {
+            format!("SELECT {number}::int4, last_value::text, is_called FROM {}", sequence.name.sql())
+        };
+        let sql: Vec<String> = batch.iter().enumerate().map(one).collect();
+        let doing = match &*batch {
+            [one] => format!("the sequence {}", one.name),
+            several => format!("{} sequences", several.len()),
+        };
+        for row in rows(client, &doing, &sql.join(" UNION ALL ")).await? {
+            let number = usize::try_from(row.get::<_, i32>(0)).ok().and_then(|number| batch.get_mut(number));
+            let Some(sequence) = number else {
+                return Err(PgError::Unexpected("a sequence nobody asked for"));
+            };
+            (sequence.last_value, sequence.is_called) = (row.get(1), row.get(2));
+        }
+        if batch.iter().any(|sequence| sequence.last_value.is_empty()) {
+            return Err(PgError::Unexpected("a sequence has no row"));
+        }
     }
     Ok(all)
 }

@@ -172,6 +172,19 @@ impl RestoreJournal {
         )
     }
 
+    /// Waits until the disk has all that was committed so far, whoever committed it: what comes next may rely on it, also on
+    /// a connection that is made after the server went down and came back.
+    pub async fn settle(&self, client: &Client) -> Result<(), PgError> {
+        // A commit waits for the log up to its own place in it; one that wrote nothing would not wait.
+        let sql = format!(
+            "UPDATE barkeep_restore.journal SET done_at = pg_catalog.now() WHERE backup_id = {} AND key = {}",
+            quote_literal(&self.backup),
+            quote_literal(OPTIONS)
+        );
+        let settled = client.batch_execute(&sql).await;
+        settled.map_err(|error| PgError::query("waiting for the restore journal", error))
+    }
+
     /// The end: nothing of the journal stays.
     pub async fn remove(client: &Client) -> Result<(), PgError> {
         let sql = "DROP SCHEMA IF EXISTS barkeep_restore CASCADE";

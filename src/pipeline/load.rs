@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::future::try_join_all;
-use tokio_postgres::CopyInSink;
+use tokio_postgres::{CopyInSink, SimpleQueryMessage};
 
 use super::journal::RestoreJournal;
 use super::schema::Journal;
@@ -183,15 +183,20 @@ impl Loading<'_> {
             table: job.table.clone(),
             source: PgError::query("restoring rows", source),
         };
-        client.batch_execute("BEGIN").await.map_err(refused)?;
-        // First of all: whoever lost the answer to a COMMIT waits here until it is known.
+        // One message, because for a small piece each round trip costs as much as its rows. The journal first of all:
+        // whoever lost the answer to a COMMIT waits here until it is known; where it was done, the rest is rolled back.
         let claim = self.journal.claim(&job.key, None);
-        if client.execute(&claim, &[]).await.map_err(refused)? == 0 {
+        let opening = ["BEGIN", &claim].into_iter().chain(job.open.iter().map(String::as_str));
+        let opening: Vec<&str> = opening.collect();
+        let answers = client.simple_query(&opening.join("; ")).await.map_err(refused)?;
+        let mut counts = answers.iter().filter_map(|answer| match answer {
+            SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+            _ => None,
+        });
+        // Of BEGIN, and of the claim.
+        if counts.nth(1) != Some(1) {
             client.batch_execute("ROLLBACK").await.map_err(refused)?;
             return Ok(None);
-        }
-        for sql in &job.open {
-            client.batch_execute(sql).await.map_err(refused)?;
         }
         let (mut rows, mut bytes) = (0, 0);
         for load in &job.pieces {
@@ -199,10 +204,8 @@ impl Loading<'_> {
             rows += some_rows;
             bytes += some_bytes;
         }
-        for sql in &job.close {
-            client.batch_execute(sql).await.map_err(refused)?;
-        }
-        client.batch_execute("COMMIT").await.map_err(refused)?;
+        let closing: Vec<&str> = job.close.iter().map(String::as_str).chain(["COMMIT"]).collect();
+        client.batch_execute(&closing.join("; ")).await.map_err(refused)?;
         Ok(Some((rows, bytes)))
     }
 

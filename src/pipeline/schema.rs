@@ -14,7 +14,7 @@ use tokio_postgres::SimpleQueryMessage::Row;
 
 use crate::base::{Event, Events, quote_literal};
 use crate::catalog::ddl::{SchemaDump, SchemaEntry};
-use crate::plan::ddl::{Job, PostDataSchedule, RestoreOptions, Statement, Work, statements};
+use crate::plan::ddl::{Job, PostDataSchedule, RestoreOptions, Stage, Statement, Work, statements};
 
 pub use violation::{Fate, Violation, ViolationKind};
 
@@ -173,14 +173,17 @@ impl Run<'_> {
         client.batch_execute(&text).await.map_err(|error| SchemaError::new(&entry.label(), error))
     }
 
-    /// Runs everything after the rows on as many lanes as there are clients.
+    /// Runs everything after the rows on as many lanes as there are clients. Each stage is told to `tell` when its first
+    /// job begins.
     ///
     /// Returns the constraints that the rows violate. Any other error ends the run, after the jobs under way.
     pub async fn post_data(
         &self,
         clients: &[&Client],
         schedule: &PostDataSchedule,
+        tell: &mut (dyn FnMut(Stage) + Send),
     ) -> Result<Vec<Violation>, SchemaError> {
+        let mut told = None;
         let entries: HashMap<i32, &SchemaEntry> = self.dump.entries.iter().map(|e| (e.dump_id, e)).collect();
         let entries = &entries;
         let mut dispatcher = schedule.dispatch();
@@ -195,6 +198,9 @@ impl Run<'_> {
                 && let Some(client) = free.pop()
             {
                 let job = &schedule.jobs()[number];
+                if told.replace(job.stage) != Some(job.stage) {
+                    tell(job.stage);
+                }
                 running.push(async move { (number, client, self.job(client, job, entries).await) });
             }
             let Some((number, client, outcome)) = running.next().await else { break };

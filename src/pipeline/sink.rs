@@ -33,7 +33,7 @@ pub struct UnitTarget {
     /// Folder and name without the part number: `public.orders/000003`.
     pub stem: String,
     /// Columns.
-    pub shape: PieceShape,
+    pub shape: Arc<PieceShape>,
     /// Key for the row hashes.
     pub key: [u8; 32],
 }

@@ -50,13 +50,22 @@ pub fn copy_out_in_order<'a>(
 
 /// `COPY … FROM STDIN (FORMAT binary)` with an explicit list of the columns that are restored.
 pub fn copy_in(target: &TableName, columns: &[TableColumn]) -> String {
+    copy_in_as(target, columns, "FORMAT binary")
+}
+
+/// The same with FREEZE, which the server takes only in the transaction that made or truncated the table.
+pub fn copy_in_frozen(target: &TableName, columns: &[TableColumn]) -> String {
+    copy_in_as(target, columns, "FORMAT binary, FREEZE")
+}
+
+fn copy_in_as(target: &TableName, columns: &[TableColumn], options: &str) -> String {
     let list: Vec<String> =
         columns.iter().filter(|column| !column.derived).map(|column| quote_ident(&column.name)).collect();
     if list.is_empty() {
         // A table without columns takes an empty list only by not being given one.
-        return format!("COPY {} FROM STDIN (FORMAT binary)", target.sql());
+        return format!("COPY {} FROM STDIN ({options})", target.sql());
     }
-    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", target.sql(), list.join(", "))
+    format!("COPY {} ({}) FROM STDIN ({options})", target.sql(), list.join(", "))
 }
 
 /// The shape of a table's pieces; `metadata` is what stands in every file's `barkeep.schema`.

@@ -7,7 +7,7 @@ use super::selection::TableSelection;
 use super::units::{Tree, tree_of};
 use crate::base::TableName;
 use crate::catalog::{Relation, RelationKind, SourceFacts};
-use crate::manifest::{Manifest, Mapping, Omission};
+use crate::manifest::{Mapping, Omission, Table};
 
 /// What the survey's relations come to under a selection.
 #[derive(Debug, Default)]
@@ -68,15 +68,14 @@ pub fn trees(chosen: &[Relation], relations: &[Relation]) -> Vec<Tree> {
     chosen.iter().map(|relation| tree_of(relation, &by_name)).collect()
 }
 
-/// The mapping of every column of a relation. An earlier backup's choice stays where it still holds everything, so that
+/// The mapping of every column of a relation. The choice of an earlier backup (`before`) stays where it still holds everything, so that
 /// its pieces can stay too.
 pub fn mappings(
     relation: &Relation,
     facts: &SourceFacts,
     profiles: &BTreeMap<String, NumericProfile>,
-    earlier: Option<&Manifest>,
+    before: Option<&Table>,
 ) -> Vec<Mapping> {
-    let before = earlier.and_then(|manifest| manifest.table(&relation.name));
     relation
         .columns
         .iter()

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::chunks;
-use super::copy::copy_in;
+use super::copy::{copy_in, copy_in_frozen};
 use crate::base::{TableName, quote_ident};
 use crate::catalog::timescale::{Dimension, Range};
 use crate::manifest::{Manifest, Mapping, Table, TableColumn, TableKind, Unit};
@@ -78,7 +78,13 @@ pub struct TableWay {
     pub time: Option<Dimension>,
     /// Rows refer to rows of the same table: all of them must arrive in one statement.
     pub at_once: bool,
+    /// This restore has made the table, and nothing is in it but what this restore puts there.
+    pub fresh: bool,
 }
+
+/// From this size on a piece that is all of its table is frozen: making a table's file anew costs as much as copying
+/// some thousands of rows.
+const FREEZE_FROM: u64 = 4 << 20;
 
 /// The staging table of a transaction.
 const STAGE: &str = "\"pg_temp\".\"barkeep_stage\"";
@@ -88,18 +94,21 @@ pub fn jobs(manifest: &Manifest, index: usize, way: &TableWay) -> Vec<LoadJob> {
     let Some(table) = manifest.body.tables.get(index) else { return Vec::new() };
     let whole = way.at_once || way.mode == Mode::Replace || table.kind == TableKind::ExtensionConfiguration;
     let with = |key: String, pieces: &[usize], cut: bool, unit: Option<&Unit>| {
-        let base = job(table, way, cut, unit);
-        let copy = match &base.staged {
+        let mut base = job(table, way, cut, unit);
+        let bytes = pieces.iter().filter_map(|piece| manifest.head.pieces.get(*piece)).map(|p| p.bytes).sum();
+        let alone = table.kind == TableKind::Table
+            && table.units.iter().map(|unit| unit.pieces.len()).sum::<usize>() == 1;
+        let copy = match base.staged {
             true => copy_in(&TableName::new("pg_temp", "barkeep_stage"), &table.columns),
+            // Rows can be frozen only in the transaction that made the table's file, and then all of them are in it.
+            false if way.fresh && alone && bytes >= FREEZE_FROM => {
+                base.job.open.push(format!("TRUNCATE TABLE ONLY {}", way.into.sql()));
+                copy_in_frozen(&way.into, &table.columns)
+            }
             false => copy_in(&way.into, &table.columns),
         };
         let load = |piece: &usize| PieceLoad { table: index, piece: *piece, copy: copy.clone() };
-        LoadJob {
-            key,
-            bytes: pieces.iter().filter_map(|piece| manifest.head.pieces.get(*piece)).map(|p| p.bytes).sum(),
-            pieces: pieces.iter().map(load).collect(),
-            ..base.job
-        }
+        LoadJob { key, bytes, pieces: pieces.iter().map(load).collect(), ..base.job }
     };
     let units: Vec<(&Unit, bool)> =
         table.units.iter().filter_map(|unit| cut(unit, way).map(|cut| (unit, cut))).collect();
@@ -373,7 +382,43 @@ mod tests {
             looks: true,
             time: Some(time),
             at_once: false,
+            fresh: false,
         }
+    }
+
+    #[test]
+    fn only_a_fresh_table_of_one_large_piece_is_frozen() {
+        let mut whole = manifest(1);
+        let piece = serde_json::json!({
+            "path": "backups/x/tables/a.t/0.parquet", "bytes": FREEZE_FROM.to_string(), "blake3": "0".repeat(64),
+            "rowset": { "n": "0", "s": "0".repeat(64) }, "copy_bytes": "0", "row_groups": [], "exceptions": null,
+            "reused_from": null, "key_id": null,
+        });
+        whole.head.pieces = vec![serde_json::from_value(piece).unwrap()];
+        whole.body.tables[0].kind = TableKind::Table;
+        let fresh = TableWay { fresh: true, ..way(Mode::Fail, None) };
+        let frozen = |manifest: &Manifest, way: &TableWay| {
+            let job = &jobs(manifest, 0, way)[0];
+            let copied = job.pieces[0].copy.ends_with("(FORMAT binary, FREEZE)");
+            assert_eq!(copied, job.open.iter().any(|sql| sql == "TRUNCATE TABLE ONLY \"b\".\"u\""));
+            copied
+        };
+        assert!(frozen(&whole, &fresh));
+        assert!(!frozen(&whole, &way(Mode::Fail, None)), "it may have rows");
+        assert!(
+            !frozen(&whole, &TableWay { condition: Some("k > 1".into()), ..fresh.clone() }),
+            "chosen from a stage"
+        );
+        let mut small = whole.clone();
+        small.head.pieces[0].bytes -= 1;
+        assert!(!frozen(&small, &fresh));
+        let mut chunked = whole.clone();
+        chunked.body.tables[0].kind = TableKind::Hypertable;
+        assert!(!frozen(&chunked, &fresh));
+        let mut several = whole.clone();
+        several.head.pieces.push(several.head.pieces[0].clone());
+        several.body.tables[0].units[0].pieces.push(1);
+        assert!(!frozen(&several, &fresh), "each piece has a transaction of its own");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where backups live. In this version a local directory; what a caller may rely on is written at [`Vault`].
 
+mod durable;
 mod error;
 mod select;
 mod space;

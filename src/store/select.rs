@@ -42,6 +42,6 @@ impl BackupChoice {
             let tagged = wanted == "latest" || sealed.manifest.body.tag.as_deref() == Some(wanted);
             tagged && self.before.is_none_or(|before| sealed.manifest.head.snapshot_time <= before)
         };
-        vault.manifests()?.into_iter().find(fits).ok_or_else(none)
+        vault.newest(fits)?.ok_or_else(none)
     }
 }

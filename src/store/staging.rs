@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::durable::{Durability, Written};
 use super::vault::{make_directory, write_once};
 use super::{StoreError, Vault};
 use crate::base::BackupId;
@@ -17,14 +19,16 @@ pub struct Staging {
     id: BackupId,
     folder: PathBuf,
     lock: File,
+    durability: Arc<Durability>,
     committed: bool,
 }
 
 /// A file in the making: `<name>.part` until [`StagedFile::finish`]; removed if dropped before.
 #[derive(Debug)]
 pub struct StagedFile {
-    finished: bool,
-    file: File,
+    /// Handed over when it is finished.
+    file: Option<File>,
+    durability: Arc<Durability>,
     temporary: PathBuf,
     path: PathBuf,
     written: u64,
@@ -42,7 +46,15 @@ impl Staging {
         make_directory(&folder)?;
         let lock = lock_file(&folder)?;
         lock.try_lock().map_err(|error| StoreError::io("lock", &folder)(error.into()))?;
-        Ok(Self { vault: vault.root().to_owned(), id: id.clone(), folder, lock, committed: false })
+        let durability = Arc::default();
+        Ok(Self {
+            vault: vault.root().to_owned(),
+            id: id.clone(),
+            folder,
+            lock,
+            durability,
+            committed: false,
+        })
     }
 
     /// The path that a file of this backup will have from the vault's root.
@@ -68,7 +80,8 @@ impl Staging {
             .mode(0o600)
             .open(&temporary)
             .map_err(StoreError::io("create", &temporary))?;
-        Ok(StagedFile { finished: false, file, temporary, path, written: 0 })
+        let durability = Arc::clone(&self.durability);
+        Ok(StagedFile { file: Some(file), durability, temporary, path, written: 0 })
     }
 
     /// Writes a small file whole.
@@ -107,7 +120,11 @@ impl Staging {
 
     /// Makes the backup exist: everything synced, manifest last, one rename.
     pub fn commit(mut self, sealed: &SealedManifest) -> Result<(), StoreError> {
-        sync_tree(&self.folder)?;
+        let mut folders = vec![self.folder.clone()];
+        folders_below(&self.folder, &mut folders)?;
+        folders.into_iter().try_for_each(|folder| self.durability.push(Written::Directory(folder)))?;
+        // Every file and every name of it: none is part of a backup before all are durable.
+        self.durability.settle()?;
         let manifest = self.folder.join("manifest.json");
         write_once(&manifest, &sealed.bytes)?;
         let lock = self.folder.join(LOCK);
@@ -133,6 +150,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        self.durability.stop();
         if !self.committed
             && let Err(error) = fs::remove_dir_all(&self.folder)
             && error.kind() != io::ErrorKind::NotFound
@@ -145,18 +163,19 @@ impl Drop for Staging {
 }
 
 impl StagedFile {
-    /// Length check, sync, rename to the real name. An error means the file is dead; a failed sync is never retried.
+    /// Length check, rename to the real name, and on to those who sync it; [`Staging::commit`] waits for them. An error
+    /// means that the backup is dead: it may be of another file that could not be synced.
     pub fn finish(mut self, expected: u64) -> Result<(), StoreError> {
-        let length = self.file.metadata().map_err(StoreError::io("read", &self.temporary))?.len();
+        let Some(file) = &self.file else { return Ok(()) };
+        let length = file.metadata().map_err(StoreError::io("read", &self.temporary))?.len();
         if length != expected || self.written != expected {
             let text = format!("{length} bytes on disk, {expected} written");
             let short = io::Error::new(io::ErrorKind::WriteZero, text);
             return Err(StoreError::io("write", &self.temporary)(short));
         }
-        self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))?;
         fs::rename(&self.temporary, &self.path).map_err(StoreError::io("rename", &self.temporary))?;
-        self.finished = true;
-        Ok(())
+        let path = std::mem::take(&mut self.path);
+        self.file.take().map_or(Ok(()), |file| self.durability.push(Written::File(file, path)))
     }
 
     /// Where it is being written, for messages.
@@ -167,7 +186,7 @@ impl StagedFile {
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        if !self.finished
+        if self.file.is_some()
             && let Err(error) = fs::remove_file(&self.temporary)
         {
             tracing::debug!(file = %self.temporary.display(), %error, "an unfinished file could not be removed");
@@ -177,13 +196,14 @@ impl Drop for StagedFile {
 
 impl Write for StagedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let count = file.write(bytes)?;
         self.written += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_mut().map_or(Ok(()), File::flush)
     }
 }
 
@@ -221,15 +241,17 @@ fn sweep(all: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Syncs every directory of a tree, the deepest first; the files have been synced one by one.
-fn sync_tree(folder: &Path) -> Result<(), StoreError> {
+/// Every directory below one.
+fn folders_below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), StoreError> {
     for entry in fs::read_dir(folder).map_err(StoreError::io("read", folder))? {
-        let path = entry.map_err(StoreError::io("read", folder))?.path();
-        if path.is_dir() {
-            sync_tree(&path)?;
+        let entry = entry.map_err(StoreError::io("read", folder))?;
+        if entry.file_type().map_err(StoreError::io("read", folder))?.is_dir() {
+            let path = entry.path();
+            folders_below(&path, found)?;
+            found.push(path);
         }
     }
-    sync_directory(folder)
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

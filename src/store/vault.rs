@@ -29,6 +29,9 @@ struct VaultFile {
 
 const FORMAT: &str = "barkeep-vault/1";
 
+/// Bytes of a file that are read at once.
+const BUFFER: usize = 1 << 20;
+
 /// A directory of backups.
 #[derive(Debug, Clone)]
 pub struct Vault {
@@ -173,6 +176,26 @@ impl Vault {
         Ok(all)
     }
 
+    /// The backup with the newest snapshot of those that fit. All manifests are read and shown to `fits`, one at a time:
+    /// those of ten thousand tables are large.
+    pub fn newest(
+        &self,
+        mut fits: impl FnMut(&SealedManifest) -> bool,
+    ) -> Result<Option<SealedManifest>, StoreError> {
+        let mut newest: Option<SealedManifest> = None;
+        for id in self.backups()? {
+            let sealed = self.manifest(&id)?;
+            let (time, id) = (sealed.manifest.head.snapshot_time, &sealed.manifest.head.id);
+            let newer = |than: &SealedManifest| {
+                (time, id) > (than.manifest.head.snapshot_time, &than.manifest.head.id)
+            };
+            if fits(&sealed) && newest.as_ref().is_none_or(newer) {
+                newest = Some(sealed);
+            }
+        }
+        Ok(newest)
+    }
+
     /// Checks that a stored file has the length the manifest says.
     pub fn check_exists(&self, path: &str, bytes: u64) -> Result<(), StoreError> {
         let damaged = |problem| StoreError::Damaged { path: path.to_owned(), problem };
@@ -193,7 +216,8 @@ impl Vault {
         let place = self.place(path);
         let mut file = File::open(&place).map_err(StoreError::io("read", &place))?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 1 << 20];
+        // No more than it needs: clearing a mebibyte takes longer than reading a small file.
+        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(BUFFER).clamp(1, BUFFER)];
         loop {
             let count = file.read(&mut buffer).map_err(StoreError::io("read", &place))?;
             if count == 0 {

@@ -224,6 +224,39 @@ async fn a_server_restarted_under_a_restore_is_no_loss() {
     assert_same_schema(&world.source(), &target);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_a_crash_of_the_server_takes_back_are_made_again() {
+    let settings = ["synchronous_commit=on", "autovacuum=off"];
+    let server = Arc::new(Throwaway::start(&options(&settings)).unwrap());
+    let tables = "DO $$ BEGIN FOR i IN 1..60 LOOP EXECUTE format('CREATE TABLE small_%s AS SELECT %s AS x', i, i); END LOOP; END $$";
+    let world = World::on(server.settings("postgres"), None, tables).await;
+    world.dump().await;
+    let target = world.copy("copy");
+    run(&world.source(), &format!("CREATE DATABASE {}", target.database)).await;
+    // From here on only a commit that waits for it gets the log to the disk.
+    let writer = psql(&world, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+    assert!(Command::new("kill").args(["-STOP", &writer]).status().unwrap().success());
+    let hooked = server.clone();
+    let crash = once(move || restart(&hooked));
+    let sent = AtomicU32::new(0);
+    let restored = world
+        .restore_hooked(target.clone(), move |event| {
+            if matches!(event, Event::Progress { .. }) && sent.fetch_add(1, Ordering::Relaxed) == 50 {
+                crash();
+            }
+        })
+        .await;
+    let error = restored.unwrap_err();
+    assert!(matches!(error.exit_code(), 20 | 75), "{}", words(&error));
+    // All but the last few had been committed; the journal knows of those that are left.
+    let pieces = "SELECT count(*) FROM barkeep_restore.journal WHERE key LIKE 'piece:%'";
+    let kept: u32 = value(&target, pieces).await.unwrap().parse().unwrap();
+    assert!(kept < 40, "{kept} pieces outlasted the crash: it took nothing back, and this test says nothing");
+    world.restore_with(target.clone(), |request| request.create = false).await.unwrap();
+    assert!(world.compare(target.clone()).await.is_equal());
+    assert_same_schema(&world.source(), &target);
+}
+
 fn options(settings: &[&str]) -> ThrowawayOptions {
     let settings = settings.iter().map(|line| (*line).to_owned()).collect();
     ThrowawayOptions { version: Some(15), settings, ..ThrowawayOptions::default() }

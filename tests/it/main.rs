@@ -13,6 +13,7 @@ mod golden;
 mod interference;
 mod kills;
 mod large;
+mod many;
 mod mutations;
 mod oracle;
 mod readers;

@@ -275,3 +275,73 @@ async fn rows_into_tables_that_refer_in_a_circle_are_refused_by_the_names_of_the
     run(&target, "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b").await;
     assert!(world.compare(target).await.is_equal());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phases_are_told_apart_and_foreign_keys_are_validated_after_the_rows() {
+    let world = World::with(SOURCE).await;
+    world
+        .run(
+            "CREATE FUNCTION desk.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER t BEFORE INSERT ON desk.orders FOR EACH ROW EXECUTE FUNCTION desk.f();
+             CREATE SEQUENCE desk.s; CREATE MATERIALIZED VIEW desk.m AS SELECT count(*) FROM desk.orders",
+        )
+        .await;
+    world.dump().await;
+    let target = world.copy("copy");
+    let report = world.restore_with(target.clone(), |request| request.jobs = 3).await.unwrap();
+    let names: Vec<&str> = report.phases.iter().map(|phase| phase.name).collect();
+    assert_eq!(
+        names,
+        [
+            "preflight",
+            "schema",
+            "data",
+            "sequences",
+            "indexes",
+            "foreign keys",
+            "triggers",
+            "materialized views",
+            "analyze"
+        ]
+    );
+    let sum: f64 = report.phases.iter().map(|phase| phase.seconds).sum();
+    assert!((report.seconds - sum).abs() < 0.05 && report.phases.iter().all(|phase| phase.seconds > 0.0));
+    let unvalidated = "SELECT count(*) FROM pg_constraint WHERE NOT convalidated";
+    assert_eq!(value(&target, unvalidated).await.as_deref(), Some("0"));
+    // The control: of a database without any of it there are no such phases.
+    let plain = World::dumped("CREATE TABLE t AS SELECT 1 AS x").await;
+    let report = plain.restore(plain.copy("copy")).await;
+    let names: Vec<&str> = report.phases.iter().map(|phase| phase.name).collect();
+    assert_eq!(names, ["preflight", "schema", "data", "sequences", "indexes", "analyze"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_table_that_the_restore_has_made_is_frozen_and_others_are_not() {
+    let large =
+        "SELECT i AS id, md5(i::text) || md5((i * 7)::text) AS noise FROM generate_series(1, 150000) i";
+    let world = World::with(&format!(
+        "CREATE TABLE large AS {large}; CREATE TABLE small AS SELECT i AS id FROM generate_series(1, 1000) i"
+    ))
+    .await;
+    world.dump().await;
+    let frozen = async |target: &barkeep::pg::ConnectionSettings, table: &str| {
+        let sql = format!(
+            "SELECT relallvisible = relpages AND relpages > 0 FROM pg_class WHERE oid = '{table}'::regclass"
+        );
+        value(target, &sql).await.as_deref() == Some("t")
+    };
+    let target = world.copy("copy");
+    world.restore(target.clone()).await;
+    assert!(frozen(&target, "large").await && !frozen(&target, "small").await);
+    assert!(world.compare(target.clone()).await.is_equal());
+    // Into a table that was there, with a row that nobody may lose.
+    let filled = world.copy("filled");
+    world.run(&format!("CREATE DATABASE {}", filled.database)).await;
+    run(&filled, "CREATE TABLE large (id int, noise text) WITH (autovacuum_enabled = off); INSERT INTO large VALUES (0, 'mine')").await;
+    let append = |request: &mut RestoreRequest<'_>| {
+        (request.create, request.mode, request.tables) = (false, Mode::Append, pattern("large"));
+    };
+    world.restore_with(filled.clone(), append).await.unwrap();
+    assert!(!frozen(&filled, "large").await);
+    assert_eq!(value(&filled, "SELECT count(*) FROM large").await.as_deref(), Some("150001"));
+}

@@ -69,4 +69,5 @@ Examples:
 pub(super) const DOCTOR: &str = "\
 Examples:
   barkeep doctor postgres://backup@db.example/trading --vault /backup/vault
+  barkeep doctor --for-restore postgres://db.example/postgres    what would make a restore slow there
   barkeep doctor --json";

@@ -13,6 +13,7 @@ pub(super) async fn run(args: &DoctorArgs, context: &Context) -> CommandResult {
         database: context.database(args.database.as_deref())?,
         vault: context.vault_path().map(Path::to_owned),
         tools: context.tools.clone(),
+        for_restore: args.for_restore,
     };
     let report = doctor(&request, &context.services).await?;
     let mut text = String::new();

@@ -99,6 +99,7 @@ fn request<'a>(
         },
         triggers: args.triggers,
         jobs: context.jobs(args.jobs),
+        maintenance_work_mem: args.maintenance_work_mem,
         dry_run: args.dry_run,
         first: patterns(&args.first)?,
         yes_overwrite_source: args.yes_overwrite_source,
@@ -168,6 +169,11 @@ fn text(restored: &Restored, to: &str) -> String {
         seconds(Duration::from_secs_f64(report.seconds)),
     ]);
     let mut text = table(&["table", ">rows", ">bytes out", ">stored", ">ratio", ">time"], rows);
+    let compared = restored.compare.as_ref().map(|compared| ("compare", compared.seconds));
+    let phases = report.phases.iter().map(|phase| (phase.name, phase.seconds)).chain(compared);
+    let phases: Vec<String> =
+        phases.map(|(name, taken)| format!("{name} {}", seconds(Duration::from_secs_f64(taken)))).collect();
+    text.push_str(&format!("phases: {}\n", phases.join(", ")));
     for made in &report.created {
         text.push_str(&format!("made: {made}\n"));
     }

@@ -23,6 +23,7 @@ async fn the_doctor_names_what_would_go_wrong_and_only_that() {
         database: ConnectionSettings { user: user.to_owned(), ..postgres.clone() },
         vault: Some(vault.clone()),
         tools: Search { setting: None, path: std::env::var_os("PATH") },
+        for_restore: false,
     };
     let services = Services::default();
 

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::data::{Planned, condition_of};
+use super::earlier::Carried;
 use super::{DumpRequest, OpsError, Run};
 use crate::base::{Event, TableName, quote_ident};
 use crate::catalog::Relation;
 use crate::catalog::timescale::{Compression, Hypertable, OrderColumn, Range};
-use crate::manifest::{Manifest, Table};
+use crate::manifest::Table;
 use crate::ops::ExitCode;
 use crate::pg::Locked;
 use crate::pg::timescale::{ChunkRead, LateRange, SurveyedChunk};
 use crate::pipeline::dump::{ChangedUnit, EarlierUnit, LateJob, Reading};
 use crate::plan::chunks::{conditions, file_name};
-use crate::plan::copy::{copy_out_in_order, piece_shape};
+use crate::plan::copy::copy_out_in_order;
 use crate::plan::mapping::NumericProfile;
 use crate::plan::units::UnitPlan;
 use crate::store::Staging;
@@ -116,7 +117,8 @@ impl Run<'_> {
         let mut jobs = Vec::with_capacity(changed.len());
         for unit in changed {
             let plan = planned[unit.table].units[unit.unit].clone();
-            let job = self.job(planned, &plan, staging, None)?;
+            let carried = Carried::of(&planned[unit.table].table, None);
+            let job = self.job(planned, &plan, staging, &carried)?;
             let Planned { table, chunked: Some(chunked), .. } = &planned[unit.table] else { continue };
             let Reading::Chunk(chunk) = &job.reading else { continue };
             let edge = chunked.chunks[unit.unit].edge;
@@ -200,18 +202,8 @@ impl Chunked {
     }
 
     /// The same chunk of an earlier backup, if it was carried in the same way.
-    pub(super) fn earlier(&self, manifest: &Manifest, table: &Table, unit: usize) -> Option<EarlierUnit> {
-        let chunk = &self.chunks[unit].surveyed.chunk;
-        let before = manifest.table(&table.name)?;
-        let alike =
-            piece_shape(before).metadata == piece_shape(table).metadata && before.folder == table.folder;
-        let same = before.units.iter().find(|old| {
-            let old = old.chunk.as_ref().map(|old| &old.chunk);
-            alike && old.is_some_and(|old| old.name == chunk.name && old.ranges == chunk.ranges)
-        })?;
-        let pieces =
-            same.pieces.iter().filter_map(|index| manifest.head.pieces.get(*index).cloned()).collect();
-        Some(EarlierUnit { id: manifest.head.id.clone(), pieces })
+    pub(super) fn earlier(&self, carried: &Carried<'_>, unit: usize) -> Option<EarlierUnit> {
+        carried.chunk(&self.chunks[unit].surveyed.chunk)
     }
 
     fn range(&self, unit: usize, chunk: i32) -> LateRange {

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use super::Run;
 use super::chunks::Chunked;
+use super::earlier::{Carried, Earlier};
 use crate::base::{Event, TableName, path_segment};
 use crate::catalog::Relation;
-use crate::manifest::{
-    ChunkUnit, LateRead, Manifest, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning,
-};
+use crate::manifest::{ChunkUnit, LateRead, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning};
 use crate::ops::OpsError;
 use crate::pg::Locked;
-use crate::pipeline::dump::{ChangedUnit, DumpError, EarlierUnit, Lanes, Reading, UnitJob};
+use crate::pipeline::dump::{ChangedUnit, DumpError, Lanes, Reading, UnitJob};
 use crate::pipeline::sink::{SinkError, StoredUnit, UnitTarget};
-use crate::plan::copy::{copy_out, large_object_sql, piece_shape};
+use crate::plan::copy::{copy_out, large_object_sql};
 use crate::plan::dump::{columns_to_profile, mappings, too_many, trees, widened};
 use crate::plan::mapping::NumericProfile;
 use crate::plan::units::{Tree, UnitPlan, order, pages_per_unit, split, table_of};
@@ -55,17 +54,17 @@ impl Run<'_> {
         &self,
         locked: &Locked,
         staging: &Arc<Staging>,
+        earlier: Option<&Earlier>,
     ) -> Result<(Vec<Planned>, Vec<ChangedUnit>), OpsError> {
         if self.request.schema_only {
             return Ok((Vec::new(), Vec::new()));
         }
-        let earlier = self.earlier()?;
-        let mut planned = self.plan(locked, earlier.as_ref()).await?;
+        let mut planned = self.plan(locked, earlier).await?;
         self.announce(&planned);
         let mut wanted: Vec<usize> = (0..planned.len()).collect();
         let mut changed: Vec<ChangedUnit> = Vec::new();
         while !wanted.is_empty() {
-            let jobs = self.jobs(&planned, &wanted, staging, earlier.as_ref())?;
+            let jobs = self.jobs(&planned, &wanted, staging, earlier)?;
             changed.retain(|unit| !wanted.contains(&unit.table));
             let dumped = self.lanes(locked).run(jobs, self.request.jobs.max(1)).await.map_err(dump_error)?;
             for (table, unit, stored) in dumped.stored {
@@ -90,30 +89,20 @@ impl Run<'_> {
         }
     }
 
-    /// The newest backup of this database under the same key: what unchanged units may be shared with.
-    fn earlier(&self) -> Result<Option<Manifest>, OpsError> {
-        let same = |manifest: &Manifest| {
-            let source = &manifest.body.source;
-            source.database == self.facts.database
-                && source.system_identifier == self.facts.system_identifier
-                && manifest.head.rowset.key_id == self.vault.key_id()
-                && !manifest.body.tables.is_empty()
-        };
-        Ok(self.vault.manifests()?.into_iter().map(|sealed| sealed.manifest).find(same))
-    }
-
-    async fn plan(&self, locked: &Locked, earlier: Option<&Manifest>) -> Result<Vec<Planned>, OpsError> {
+    async fn plan(&self, locked: &Locked, earlier: Option<&Earlier>) -> Result<Vec<Planned>, OpsError> {
         let trees = trees(&self.chosen.tables, &self.relations);
         let folders: Vec<String> =
             self.chosen.tables.iter().zip(&trees).map(|(r, tree)| folder_of(r, tree)).collect();
         let profiles = self.profiles(locked, &folders).await?;
+        let by_name: BTreeMap<&TableName, &Relation> =
+            self.relations.iter().map(|relation| (&relation.name, relation)).collect();
         let mut planned = Vec::with_capacity(self.chosen.tables.len());
         for ((relation, tree), folder) in self.chosen.tables.iter().zip(&trees).zip(&folders) {
-            let root =
-                tree.root.as_ref().and_then(|root| self.relations.iter().find(|other| other.name == *root));
+            let root = tree.root.as_ref().and_then(|root| by_name.get(root).copied());
+            let before = earlier.and_then(|earlier| earlier.table(&relation.name));
             let relation = &in_order_of(relation, root);
             let known = profiles.get(folder).cloned().unwrap_or_default();
-            let mappings = mappings(relation, &self.facts, &known, earlier);
+            let mappings = mappings(relation, &self.facts, &known, before);
             let mut table = table_of(relation, tree, &mappings);
             table.condition = self.condition(relation, table.condition.take(), tree.root.as_ref());
             let chunked = self.chunked(relation, table.condition.clone());
@@ -123,7 +112,6 @@ impl Run<'_> {
                     chunked.units(planned.len())
                 }
                 None => {
-                    let before = earlier.and_then(|manifest| manifest.table(&relation.name));
                     let before = before.and_then(|table| table.pages_per_unit);
                     table.pages_per_unit = pages_per_unit(relation, before);
                     split(planned.len(), relation, table.pages_per_unit)
@@ -243,12 +231,14 @@ impl Run<'_> {
         planned: &[Planned],
         wanted: &[usize],
         staging: &Arc<Staging>,
-        earlier: Option<&Manifest>,
+        earlier: Option<&Earlier>,
     ) -> Result<Vec<UnitJob>, OpsError> {
+        let carried: BTreeMap<usize, Carried<'_>> =
+            wanted.iter().map(|table| (*table, Carried::of(&planned[*table].table, earlier))).collect();
         let mut units: Vec<UnitPlan> =
             wanted.iter().flat_map(|table| planned[*table].units.clone()).collect();
         order(&mut units);
-        units.iter().map(|unit| self.job(planned, unit, staging, earlier)).collect()
+        units.iter().map(|unit| self.job(planned, unit, staging, &carried[&unit.table])).collect()
     }
 
     /// One unit, ready to run.
@@ -257,7 +247,7 @@ impl Run<'_> {
         planned: &[Planned],
         unit: &UnitPlan,
         staging: &Arc<Staging>,
-        earlier: Option<&Manifest>,
+        carried: &Carried<'_>,
     ) -> Result<UnitJob, OpsError> {
         let key_id = self.vault.key_id();
         let key = *self
@@ -271,17 +261,18 @@ impl Run<'_> {
                     true => (Reading::Functions, large_object_sql()),
                     false => (Reading::Table, unit_sql(table, unit)),
                 };
-                let earlier = earlier.and_then(|manifest| earlier_unit(manifest, table, unit));
+                let earlier = carried.pages(unit.pages.map(|(from, _)| from));
                 (reading, sql, stem(table, unit.unit), earlier)
             }
             Some(chunked) => (
                 Reading::Chunk(chunked.read(unit.unit)),
                 chunked.sql(table, unit.unit),
                 chunked.stem(table, unit.unit),
-                earlier.and_then(|manifest| chunked.earlier(manifest, table, unit.unit)),
+                chunked.earlier(carried, unit.unit),
             ),
         };
-        let target = UnitTarget { staging: Arc::clone(staging), stem, shape: piece_shape(table), key };
+        let target =
+            UnitTarget { staging: Arc::clone(staging), stem, shape: Arc::clone(&carried.shape), key };
         let name = table.name.clone();
         Ok(UnitJob { table: unit.table, unit: unit.unit, name, reading, sql, target, earlier })
     }
@@ -430,18 +421,6 @@ fn leaf_name(leaf: &TableName) -> String {
 fn unit_sql(table: &Table, unit: &UnitPlan) -> String {
     let conditions: Vec<String> = unit.condition().into_iter().chain(table.condition.clone()).collect();
     copy_out(&table.columns, &format!("ONLY {}", table.name.sql()), &conditions)
-}
-
-/// The same unit of the earlier backup, if it was carried in the same way.
-fn earlier_unit(manifest: &Manifest, table: &Table, unit: &UnitPlan) -> Option<EarlierUnit> {
-    let before = manifest.table(&table.name)?;
-    let alike = piece_shape(before).metadata == piece_shape(table).metadata
-        && before.pages_per_unit == table.pages_per_unit
-        && before.folder == table.folder;
-    let from_page = unit.pages.map(|(from, _)| from);
-    let same = before.units.iter().find(|old| alike && old.from_page == from_page)?;
-    let pieces = same.pieces.iter().filter_map(|index| manifest.head.pieces.get(*index).cloned()).collect();
-    Some(EarlierUnit { id: manifest.head.id.clone(), pieces })
 }
 
 /// Into the operation's error, which knows the exit codes.

@@ -11,8 +11,8 @@ use crate::catalog::timescale::EXTENSION;
 use crate::catalog::{LargeObjects, Relation, RelationKind, Sequence};
 use crate::codec::rowset::ROWSET_ALG;
 use crate::manifest::{
-    Body, FORMAT, Head, Link, Manifest, Omission, RowsetAlgorithm, SealedManifest, StoredObject, TIMESCALE,
-    Table, Tool, Warning,
+    Body, FORMAT, Head, Manifest, Omission, RowsetAlgorithm, SealedManifest, StoredObject, TIMESCALE, Table,
+    Tool, Warning,
 };
 use crate::ops::{ExitCode, OpsError};
 use crate::pg::Locked;
@@ -62,11 +62,7 @@ impl Run<'_> {
         let required = timescale
             .as_ref()
             .is_some_and(|found| !found.hypertables.is_empty() || !found.aggregates.is_empty());
-        let previous = self
-            .vault
-            .manifests()?
-            .first()
-            .map(|sealed| Link { id: sealed.manifest.head.id.clone(), root: sealed.root });
+        let previous = self.previous()?;
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             required: if required { vec![TIMESCALE.to_owned()] } else { Vec::new() },
@@ -167,14 +163,12 @@ impl Run<'_> {
 
     pub(super) async fn sequences(&self, locked: &Locked) -> Result<Vec<Sequence>, OpsError> {
         let selection = &self.request.selection;
+        let tables: BTreeSet<&TableName> = self.chosen.tables.iter().map(|relation| &relation.name).collect();
         let mut kept = Vec::new();
         let mut unreadable = Vec::new();
         for (sequence, readable) in locked.sequences().await? {
-            let chosen = selection.takes(&sequence.name)
-                || sequence
-                    .owned_by
-                    .as_ref()
-                    .is_some_and(|owner| self.chosen.tables.iter().any(|relation| relation.name == *owner));
+            let owned = || sequence.owned_by.as_ref().is_some_and(|owner| tables.contains(owner));
+            let chosen = selection.takes(&sequence.name) || owned();
             match (chosen, readable) {
                 (true, true) => kept.push(sequence),
                 (true, false) => unreadable.push(format!("{}: no SELECT privilege", sequence.name)),

@@ -1,6 +1,9 @@
 //! What follows the rows and is no schema: sequences, owners of large objects, statistics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::try_join_all;
 
 use super::{Mode, Restore, RestoreReport};
 use crate::base::{Event, TableName, quote_literal};
@@ -70,14 +73,21 @@ impl Restore<'_> {
                 tables.extend(table.root.iter().map(|root| self.scope.relation(root)));
             }
         }
-        for table in tables {
-            let sql = format!("ANALYZE {}", table.sql());
-            if let Err(error) = self.target.client().batch_execute(&sql).await {
+        let lanes = self.request.jobs.max(1).min(tables.len());
+        let queue = Mutex::new(tables);
+        try_join_all((0..lanes).map(|_| self.analyze_lane(&queue))).await.map(|_| ())
+    }
+
+    async fn analyze_lane(&self, queue: &Mutex<BTreeSet<TableName>>) -> Result<(), OpsError> {
+        let client = self.target.lane().await?;
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            let Some(table) = next else { return Ok(()) };
+            if let Err(error) = client.batch_execute(&format!("ANALYZE {}", table.sql())).await {
                 let warning = format!("{table} could not be analyzed: {error}");
                 self.services.events.emit(Event::Warning(warning));
             }
         }
-        Ok(())
     }
 }
 

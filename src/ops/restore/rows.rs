@@ -1,6 +1,6 @@
 //! The rows: which table goes how, in which order, and what of the target has to hold still meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{Mode, Restore, RestoreReport, RestoredTable};
 use crate::base::{Event, TableName};
@@ -31,7 +31,13 @@ impl Restore<'_> {
             let lanes = if large { 1 } else { self.request.jobs };
             let loaded = self.loading(true).run(level, lanes).await;
             match loaded {
-                Ok(done) => self.tell(done, &mut deferred, report),
+                Ok(done) => {
+                    self.tell(done, &mut deferred, report);
+                    if let Err(error) = self.journal.settle(self.target.client()).await {
+                        outcome = Err(error.into());
+                        break;
+                    }
+                }
                 Err(error) => {
                     outcome = Err(self.explained(error, &keys));
                     break;
@@ -52,7 +58,7 @@ impl Restore<'_> {
         if jobs.is_empty() {
             return Ok(());
         }
-        self.services.events.emit(Event::Phase("data that names indexes"));
+        self.phase("data that names indexes", report);
         for trigger in self.target.enabled_triggers().await? {
             for job in jobs.iter_mut().filter(|job| self.scope.relation(&job.table) == trigger.table) {
                 job.open.insert(0, trigger.disable.clone());
@@ -103,6 +109,9 @@ impl Restore<'_> {
         deferred: &mut Vec<LoadJob>,
         report: &mut RestoreReport,
     ) {
+        let names = report.tables.iter().enumerate();
+        let mut places: HashMap<TableName, usize> =
+            names.map(|(place, table)| (table.name.clone(), place)).collect();
         for (job, outcome) in done {
             let pieces =
                 job.pieces.iter().filter_map(|load| self.sealed.manifest.head.pieces.get(load.piece));
@@ -116,15 +125,12 @@ impl Restore<'_> {
                     continue;
                 }
             };
-            let index = match report.tables.iter().position(|table| table.name == job.table) {
-                Some(index) => index,
-                None => {
-                    let name = job.table.clone();
-                    report.tables.push(RestoredTable { name, rows: 0, bytes: 0, stored: 0, seconds: 0.0 });
-                    report.tables.len() - 1
-                }
-            };
-            let table = &mut report.tables[index];
+            let place = *places.entry(job.table.clone()).or_insert_with(|| {
+                let name = job.table.clone();
+                report.tables.push(RestoredTable { name, rows: 0, bytes: 0, stored: 0, seconds: 0.0 });
+                report.tables.len() - 1
+            });
+            let table = &mut report.tables[place];
             table.rows += rows;
             table.bytes += bytes;
             table.stored += stored;
@@ -150,10 +156,12 @@ impl Restore<'_> {
             .collect();
         let names: BTreeSet<&TableName> = tables.iter().map(|(_, _, into)| into).collect();
         let depth = depths(&names, keys);
+        let to_itself: BTreeSet<&TableName> =
+            keys.iter().filter(|key| key.table == key.references).map(|key| &key.table).collect();
         let mut levels: BTreeMap<(bool, usize), Vec<LoadJob>> = BTreeMap::new();
         let mut through: BTreeMap<&TableName, Vec<LoadJob>> = BTreeMap::new();
         for (index, table, into) in &tables {
-            let way = self.way(table, into, there, keys, hypertables);
+            let way = self.way(table, into, there, to_itself.contains(into), hypertables);
             let made = jobs(&self.sealed.manifest, *index, &way);
             let is_first = |name: &TableName| self.request.first.iter().any(|pattern| pattern.matches(name));
             // Leaves are meant with their root.
@@ -190,7 +198,7 @@ impl Restore<'_> {
         table: &Table,
         into: &TableName,
         there: &BTreeMap<TableName, TargetTable>,
-        keys: &[ForeignKey],
+        at_once: bool,
         hypertables: &BTreeSet<TableName>,
     ) -> TableWay {
         let condition = self.request.where_.iter().find(|(pattern, _)| {
@@ -206,7 +214,13 @@ impl Restore<'_> {
             key: there.get(into).map(|there| there.primary_key.clone()).unwrap_or_default(),
             looks: hypertables.contains(into),
             time: self.time_of(table),
-            at_once: keys.iter().any(|key| key.table == *into && key.references == *into),
+            at_once,
+            fresh: self.request.mode == Mode::Fail
+                && !self.request.data_only
+                && self.scope.schema.is_some()
+                // What somebody put there between two runs is not ours to remove.
+                && !self.journal.is_resumed()
+                && table.load_through.is_none(),
         }
     }
 

@@ -342,13 +342,17 @@ fn selected(
         kept = dump.entries.iter().map(|entry| entry.dump_id).filter(|id| !out.contains(id)).collect();
     }
     needed(dump, &mut kept, adds);
+    let mut out = BTreeSet::new();
     for (label, table) in chosen.foreign_keys_out {
         if !ground.tables.contains_key(&scope.renames.target(&table)) {
             scope.warnings.push(format!("{label} is left out: {table} is neither restored nor there"));
-            kept.retain(|id| dump.entry(*id).is_none_or(|entry| entry.label() != label));
+            out.insert(label);
         }
     }
-    let entries = dump.entries.iter().filter(|entry| kept.contains(&entry.dump_id)).cloned().collect();
+    let wanted = |entry: &&SchemaEntry| {
+        kept.contains(&entry.dump_id) && (out.is_empty() || !out.contains(&entry.label()))
+    };
+    let entries = dump.entries.iter().filter(wanted).cloned().collect();
     SchemaDump { entries, ..dump.clone() }
 }
 
@@ -356,10 +360,9 @@ fn selected(
 /// Where there is something already (`adds`), only schemas, which are made only if they are missing.
 fn needed(dump: &SchemaDump, kept: &mut BTreeSet<i32>, adds: bool) {
     let entries: BTreeMap<i32, &SchemaEntry> = dump.entries.iter().map(|e| (e.dump_id, e)).collect();
-    let schema_of = |entry: &SchemaEntry| {
-        let name = entry.schema.as_ref()?;
-        dump.entries.iter().find(|e| e.kind == "SCHEMA" && e.name == *name).map(|e| e.dump_id)
-    };
+    let schemas = dump.entries.iter().filter(|entry| entry.kind == "SCHEMA");
+    let schemas: BTreeMap<&str, i32> = schemas.map(|entry| (&*entry.name, entry.dump_id)).collect();
+    let schema_of = |entry: &SchemaEntry| schemas.get(entry.schema.as_deref()?).copied();
     let mut open: Vec<i32> = kept.iter().copied().collect();
     while let Some(entry) = open.pop().and_then(|id| entries.get(&id)) {
         let depends = entry.depends_on.iter().copied().filter(|id| {

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::SimpleQueryMessage;
+
 use super::{PgError, Shape};
 use crate::base::{TableName, Timestamp, quote_literal};
 use crate::catalog::timescale::{Dimension, Range};
@@ -46,6 +48,9 @@ pub struct LateRange {
 /// What identifies the state of a chunk, or of all chunks of a cube; `None` where there is none.
 pub type Marked = Option<String>;
 
+/// The prepared statement that gives a chunk's mark.
+const MARK: &str = "barkeep_mark";
+
 /// A connection that reads chunks.
 pub struct ChunkLane {
     session: Session,
@@ -66,7 +71,11 @@ impl ChunkLane {
     pub async fn open(settings: &ConnectionSettings) -> Result<Self, PgError> {
         let session = open_pinned(settings, "barkeep dump").await?;
         let shape = Shape::of(&session).await?;
-        Ok(Self { session, shape })
+        let lane = Self { session, shape };
+        // Planned once and not twice a chunk; and as a name it goes along with other statements in one message.
+        let sql = format!("PREPARE {MARK} (int4) AS SELECT m.mark FROM ({}) m WHERE m.id = $1", lane.marks());
+        lane.run("preparing to look at chunks", &sql).await?;
+        Ok(lane)
     }
 
     /// The connection.
@@ -82,13 +91,18 @@ impl ChunkLane {
     /// Begins a transaction under the snapshot of that name, or under one of its own. No lock is waited for longer than
     /// `patience`.
     pub async fn begin(&self, snapshot: Option<&str>, patience: Duration) -> Result<(), PgError> {
-        let import = snapshot.map(|name| format!("SET TRANSACTION SNAPSHOT {};", quote_literal(name)));
-        let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {} SET LOCAL lock_timeout = '{}ms'",
-            import.unwrap_or_default(),
-            patience.as_millis()
-        );
-        self.run("beginning to read a chunk", &sql).await
+        self.run("beginning to read a chunk", &begin(snapshot, patience)).await
+    }
+
+    /// The same, with a look at the chunk as the transaction's snapshot shows it: in one message, because for a small chunk
+    /// each round trip costs as much as reading it.
+    pub async fn begin_marked(
+        &self,
+        snapshot: &str,
+        patience: Duration,
+        chunk: &ChunkRead,
+    ) -> Result<Marked, PgError> {
+        self.marked(chunk, &begin(Some(snapshot), patience)).await
     }
 
     /// The transaction's own snapshot and the server's clock.
@@ -101,16 +115,24 @@ impl ChunkLane {
         self.run("ending the read of a chunk", "ROLLBACK").await
     }
 
-    async fn run(&self, doing: &str, sql: &str) -> Result<(), PgError> {
-        self.session.batch_execute(sql).await.map_err(|error| PgError::query(doing, error))
+    /// The same, with a look at the newest state of the chunk.
+    pub async fn end_marked(&self, chunk: &ChunkRead) -> Result<Marked, PgError> {
+        self.marked(chunk, "ROLLBACK").await
     }
 
-    /// The chunk's state: as the transaction's snapshot shows it, or the newest outside of one.
-    pub async fn mark(&self, chunk: &ChunkRead) -> Result<Marked, PgError> {
-        let sql = format!("SELECT m.mark FROM ({}) m WHERE m.id = {}", self.marks(), chunk.id);
+    /// Runs some statements and then looks at the chunk.
+    async fn marked(&self, chunk: &ChunkRead, before: &str) -> Result<Marked, PgError> {
+        let sql = format!("{before}; EXECUTE {MARK} ({})", chunk.id);
         let doing = || format!("looking at the chunk {}", chunk.name);
-        let found = self.session.query_opt(&sql, &[]).await;
-        Ok(found.map_err(|error| PgError::query(doing(), error))?.map(|row| row.get(0)))
+        let found = self.session.simple_query(&sql).await.map_err(|error| PgError::query(doing(), error))?;
+        Ok(found.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
+    }
+
+    async fn run(&self, doing: &str, sql: &str) -> Result<(), PgError> {
+        self.session.batch_execute(sql).await.map_err(|error| PgError::query(doing, error))
     }
 
     /// One text for each chunk: whatever TimescaleDB does to a chunk changes its catalog row, its settings' row, or the
@@ -172,7 +194,7 @@ impl ChunkLane {
         range.cube.iter().flat_map(one).collect()
     }
 
-    /// The state of all chunks that reach into a range of time, as [`Self::mark`]; and whether the chunk itself is one.
+    /// The state of all chunks that reach into a range of time, as [`Self::begin_marked`]; and whether the chunk itself is one.
     pub async fn mark_range(&self, range: &LateRange) -> Result<(Marked, bool), PgError> {
         let slices = if self.shape.slices_name_chunks {
             "_timescaledb_catalog.dimension_slice s"
@@ -197,6 +219,16 @@ impl ChunkLane {
         let row = row.map_err(|error| PgError::query("looking at the chunks of a range", error))?;
         Ok((row.get(0), row.get(1)))
     }
+}
+
+/// Begins a transaction.
+fn begin(snapshot: Option<&str>, patience: Duration) -> String {
+    let import = snapshot.map(|name| format!("SET TRANSACTION SNAPSHOT {};", quote_literal(name)));
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {} SET LOCAL lock_timeout = '{}ms'",
+        import.unwrap_or_default(),
+        patience.as_millis()
+    )
 }
 
 /// The smallest number cannot be written as the negation of a constant.

@@ -12,16 +12,14 @@ impl Lanes<'_> {
         job: &UnitJob,
         chunk: &ChunkRead,
     ) -> Result<Attempt, DumpError> {
-        lane.begin(Some(&self.locked.snapshot.name), self.patience).await?;
-        let before = lane.mark(chunk).await?;
+        let before = lane.begin_marked(&self.locked.snapshot.name, self.patience, chunk).await?;
         let read = self.read_counted(lane, job, chunk).await;
         if let Err(error) = &read
             && !was_refused(error)
         {
             return read.map(|(received, _)| Attempt::Received(Box::new(received)));
         }
-        lane.end().await?;
-        let why = changed_while_read(&before, &lane.mark(chunk).await?);
+        let why = changed_while_read(&before, &lane.end_marked(chunk).await?);
         match read {
             Ok((received, counted)) => {
                 let rows = received.rows;

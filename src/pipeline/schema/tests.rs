@@ -114,7 +114,8 @@ async fn restore(database: &str, dump: &SchemaDump) {
     let run = run_of(dump, &NoJournal);
     run.pre_data(&client, &pre_data(dump)).await.unwrap();
     let schedule = PostDataSchedule::new(dump, &populated());
-    let violations = run.post_data(&each(&lanes(database, dump).await), &schedule).await.unwrap();
+    let violations =
+        run.post_data(&each(&lanes(database, dump).await), &schedule, &mut |_| ()).await.unwrap();
     assert_eq!(violations, []);
 }
 
@@ -169,7 +170,8 @@ async fn violated_constraints_are_reported_with_their_rows_and_the_rest_is_resto
     run.pre_data(&client, &pre_data(&dump)).await.unwrap();
     client.batch_execute(DAMAGE).await.unwrap();
     let schedule = PostDataSchedule::new(&dump, &populated());
-    let found = run.post_data(&each(&lanes("barkeep_schema_c", &dump).await), &schedule).await.unwrap();
+    let found =
+        run.post_data(&each(&lanes("barkeep_schema_c", &dump).await), &schedule, &mut |_| ()).await.unwrap();
     let by_name: BTreeMap<&str, &Violation> =
         found.iter().map(|violation| (violation.constraint.rsplit(' ').next().unwrap(), violation)).collect();
     assert_eq!(
@@ -206,7 +208,8 @@ async fn a_foreign_key_that_cannot_be_not_valid_is_left_out_and_reported() {
     run.pre_data(&client, &pre_data(&dump)).await.unwrap();
     client.batch_execute("INSERT INTO market.bars VALUES ('x', '2024-03-01Z', 1)").await.unwrap();
     let schedule = PostDataSchedule::new(&dump, &[]);
-    let found = run.post_data(&each(&lanes("barkeep_schema_k", &dump).await), &schedule).await.unwrap();
+    let found =
+        run.post_data(&each(&lanes("barkeep_schema_k", &dump).await), &schedule, &mut |_| ()).await.unwrap();
     assert_eq!((found.len(), found[0].kind), (1, ViolationKind::ForeignKey), "{found:#?}");
     // PostgreSQL 18 can; before, the server's own example is all there is.
     assert!(found[0].fate == Fate::NotValid || found[0].sample[0].contains("(symbol)=(x)"), "{found:#?}");
@@ -246,7 +249,7 @@ async fn an_interrupted_restore_goes_on_where_it_stopped() {
         let run = run_of(&dump, &journal);
         run.pre_data(&client, &entries).await.unwrap();
         let lanes = lanes("barkeep_schema_d", &dump).await;
-        assert_eq!(run.post_data(&each(&lanes), &schedule).await.unwrap(), []);
+        assert_eq!(run.post_data(&each(&lanes), &schedule, &mut |_| ()).await.unwrap(), []);
     }
     let count: i64 = client.query_one("SELECT count(*) FROM public.journal", &[]).await.unwrap().get(0);
     assert_eq!(usize::try_from(count).unwrap(), entries.len() + schedule.jobs().len());
@@ -263,7 +266,10 @@ async fn an_error_names_the_object_and_ends_the_run() {
     let run = run_of(&dump, &NoJournal);
     run.pre_data(&client, &pre_data(&dump)).await.unwrap();
     let schedule = PostDataSchedule::new(&dump, &[]);
-    let error = run.post_data(&each(&lanes("barkeep_schema_e", &dump).await), &schedule).await.unwrap_err();
+    let error = run
+        .post_data(&each(&lanes("barkeep_schema_e", &dump).await), &schedule, &mut |_| ())
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), r#"INDEX market.orders_day: column "nothing" does not exist"#);
     assert_eq!(error.sqlstate(), Some("42703"));
 }
@@ -275,7 +281,7 @@ async fn restore_beside(database: &str, dump: &SchemaDump, populated: &[TableNam
     let run = run_of(dump, &NoJournal);
     run.pre_data(&client, &pre_data(dump)).await.unwrap();
     let schedule = PostDataSchedule::new(dump, populated);
-    assert_eq!(run.post_data(&each(&lanes(database, dump).await), &schedule).await.unwrap(), []);
+    assert_eq!(run.post_data(&each(&lanes(database, dump).await), &schedule, &mut |_| ()).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -370,5 +376,5 @@ async fn the_owner_of_a_database_restores_without_being_superuser() {
     let run = Run { dump: &dump, options: &options, journal: &NoJournal, events: &Silent };
     run.pre_data(&client, &pre_data(&dump)).await.unwrap();
     let schedule = PostDataSchedule::new(&dump, &populated());
-    assert_eq!(run.post_data(&[&client], &schedule).await.unwrap(), []);
+    assert_eq!(run.post_data(&[&client], &schedule, &mut |_| ()).await.unwrap(), []);
 }

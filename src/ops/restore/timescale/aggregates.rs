@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::compression::settings_step;
 use super::steps::Step;
-use crate::base::{Event, TableName, quote_ident, quote_literal};
+use crate::base::{TableName, quote_ident, quote_literal};
 use crate::catalog::ddl::SchemaEntry;
 use crate::catalog::timescale::{Aggregate, Range};
 use crate::ops::OpsError;
@@ -28,7 +28,7 @@ impl Restore<'_> {
         let (Some(functions), false) = (&replay.functions, replay.aggregates.is_empty()) else {
             return Ok(());
         };
-        self.services.events.emit(Event::Phase("aggregates"));
+        self.phase("aggregates", report);
         let client = self.target.lane().await?;
         prepare(&client, run.dump).await?;
         for aggregate in &replay.aggregates {
@@ -128,6 +128,7 @@ impl Restore<'_> {
             looks: false,
             time: self.time_of(table),
             at_once: false,
+            fresh: false,
         };
         let loads = jobs(&self.sealed.manifest, index, &way);
         let done = self.loading(false).run(loads, self.request.jobs).await?;

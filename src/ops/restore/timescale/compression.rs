@@ -2,15 +2,18 @@
 //! cannot all be added to compressed tables.
 
 use super::steps::Step;
-use crate::base::{Event, TableName};
+use crate::base::TableName;
 use crate::catalog::timescale::{Compression, Hypertable};
 use crate::ops::OpsError;
-use crate::ops::restore::Restore;
+use crate::ops::restore::{Restore, RestoreReport};
 use crate::plan::timescale::calls::{self, Functions};
 
 impl Restore<'_> {
     /// Settings and chunks of hypertables.
-    pub(in crate::ops::restore) async fn compression(&self) -> Result<(), OpsError> {
+    pub(in crate::ops::restore) async fn compression(
+        &self,
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
         let replay = &self.scope.replay;
         let (Some(functions), true) = (&replay.functions, replay.full) else { return Ok(()) };
         let has = |table: &&Hypertable| table.compression.is_some() || !table.skipping.is_empty();
@@ -18,7 +21,7 @@ impl Restore<'_> {
         if tables.is_empty() {
             return Ok(());
         }
-        self.services.events.emit(Event::Phase("compression"));
+        self.phase("compression", report);
         let mut settings = Vec::new();
         let mut chunks = Vec::new();
         for hypertable in tables {

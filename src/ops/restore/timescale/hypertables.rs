@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::steps::Step;
-use crate::base::{Event, TableName};
+use crate::base::TableName;
 use crate::catalog::timescale::{Chunk, Hypertable, Range};
 use crate::manifest::Table;
 use crate::ops::OpsError;
-use crate::ops::restore::Restore;
+use crate::ops::restore::{Restore, RestoreReport};
 use crate::pg::PgError;
 use crate::plan::timescale::calls;
 
@@ -19,12 +19,15 @@ const BEYOND: i64 = 9_200_000_000_000_000_000;
 
 impl Restore<'_> {
     /// Makes the hypertables, and their chunks.
-    pub(in crate::ops::restore) async fn hypertables(&self) -> Result<(), OpsError> {
+    pub(in crate::ops::restore) async fn hypertables(
+        &self,
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
         let replay = &self.scope.replay;
         let (Some(functions), false) = (&replay.functions, replay.hypertables.is_empty()) else {
             return Ok(());
         };
-        self.services.events.emit(Event::Phase("hypertables"));
+        self.phase("hypertables", report);
         let tablespaces = self.tablespaces().await?;
         let mut steps = Vec::new();
         for hypertable in &replay.hypertables {

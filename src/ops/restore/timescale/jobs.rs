@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::decide::spoken;
-use crate::base::{Event, TableName, quote_ident};
+use crate::base::{TableName, quote_ident};
 use crate::catalog::timescale::TimescaleJob;
 use crate::ops::OpsError;
 use crate::ops::restore::{Restore, RestoreReport};
@@ -39,7 +39,7 @@ impl Restore<'_> {
         else {
             return Ok(());
         };
-        self.services.events.emit(Event::Phase("jobs"));
+        self.phase("jobs", report);
         let earlier = self.journal.details(JOBS);
         report.jobs = earlier.filter_map(|(_, detail)| serde_json::from_str(detail).ok()).collect();
         let relation = |name: &TableName| self.scope.relation(name);
