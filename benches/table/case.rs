@@ -50,7 +50,7 @@ pub(crate) fn measure(case: Case<'_>, rounds: usize, server: &Server) -> (Vec<Li
     let mut failed: Vec<(String, String)> = Vec::new();
     let mut samples: Vec<Vec<Sample>> = case.programs.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        eprintln!("{}: round {} of {rounds}", case.name, round + 1);
+        eprintln!("{}, round {} of {rounds}", case.name, round + 1);
         for at in order(&case, round) {
             let program = &case.programs[at];
             if failed.iter().any(|(name, _)| *name == program.name) {
@@ -58,8 +58,14 @@ pub(crate) fn measure(case: Case<'_>, rounds: usize, server: &Server) -> (Vec<Li
             }
             (program.prepare)();
             match run(&mut (program.command)(), postmaster, program.result.as_deref()) {
-                Ok(sample) => samples[at].push(sample),
-                Err(why) => failed.push((program.name.clone(), why)),
+                Ok(sample) => {
+                    eprintln!("  {} {:.2} s", program.name, sample.wall.as_secs_f64());
+                    samples[at].push(sample);
+                }
+                Err(why) => {
+                    eprintln!("  {} failed: {why}", program.name);
+                    failed.push((program.name.clone(), why));
+                }
             }
         }
     }
