@@ -21,8 +21,6 @@ pub(crate) struct Options {
     pub(crate) csv: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
-    /// Only say that it starts.
-    pub(crate) test: bool,
 }
 
 impl Options {
@@ -33,7 +31,7 @@ impl Options {
     ) -> Result<Self, String> {
         let rows = environment("BARKEEP_BENCH_ROWS").map_or(Ok(10_000_000), |text| number(&text))?;
         let csv = environment("BARKEEP_BENCH_CSV").map(PathBuf::from);
-        let mut options = Self { rows, rounds: 3, only: None, csv, json: None, svg: None, test: false };
+        let mut options = Self { rows, rounds: 3, only: None, csv, json: None, svg: None };
         let mut arguments = arguments.into_iter();
         while let Some(flag) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{flag} needs a value\n{USAGE}"));
@@ -44,8 +42,7 @@ impl Options {
                 "--csv" => options.csv = Some(value()?.into()),
                 "--json" => options.json = Some(value()?.into()),
                 "--svg" => options.svg = Some(value()?.into()),
-                "--test" => options.test = true,
-                // What cargo itself adds.
+                // What `cargo bench` adds.
                 "--bench" => {}
                 _ => return Err(format!("unknown flag {flag}\n{USAGE}")),
             }

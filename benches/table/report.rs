@@ -81,19 +81,17 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "\n{:<42} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7}",
-            "", "wall s", "client s", "server s", "peak MiB", "MiB", "× floor"
+            "\n{:<42} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7}",
+            "", "wall s", "worst s", "client s", "server s", "peak MiB", "MiB", "× floor"
         );
         for (case, lines) in self.cases() {
-            let rows = lines.first().map_or(0, |line| line.rows);
-            let unit = if case.contains("small") { "tables" } else { "rows" };
-            let _ = writeln!(text, "\n{case}: {} {unit}", grouped(rows));
+            let _ = writeln!(text, "\n{case}: {}", amount(case, &lines));
             let floor = floor(&lines);
             lines.iter().for_each(|line| text.push_str(&row(line, floor)));
         }
         text.push_str(
-            "\nclient, server: CPU seconds; peak: of the largest process of a program; MiB: what it made \
-             (verify: what it read)\n\ngoals\n",
+            "\nwall: of the fastest run, worst: of the slowest; client, server: CPU seconds of the fastest run; \n\
+             peak: of the largest process of a program, highest run; MiB: what it made (verify: what it read)\n\ngoals\n",
         );
         for goal in &self.goals {
             let (sign, bound) = match goal.bound {
@@ -148,6 +146,12 @@ impl Report {
     }
 }
 
+/// How much a case is about.
+pub(crate) fn amount(case: &str, lines: &[&Line]) -> String {
+    let unit = if case.contains("small") { "tables" } else { "rows" };
+    format!("{} {unit}", grouped(lines.first().map_or(0, |line| line.rows)))
+}
+
 /// The floor's wall time in seconds.
 pub(crate) fn floor(lines: &[&Line]) -> Option<f64> {
     let best = lines.iter().find(|line| line.program == FLOOR)?.best()?;
@@ -159,9 +163,11 @@ fn row(line: &Line, floor: Option<f64>) -> String {
     let wall = best.wall.as_secs_f64();
     let made = best.bytes.map_or("-".to_owned(), |bytes| format!("{:.1}", mebibytes(bytes)));
     let ratio = floor.map_or("-".to_owned(), |floor| format!("{:.2}", wall / floor));
+    let worst = line.samples.iter().map(|sample| sample.wall).max().unwrap_or_default();
     format!(
-        "  {:<40} {wall:>8.2} {:>8.2} {:>8.2} {:>8.0} {made:>9} {ratio:>7}\n",
+        "  {:<40} {wall:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.0} {made:>9} {ratio:>7}\n",
         line.program,
+        worst.as_secs_f64(),
         best.client.as_secs_f64(),
         best.server.as_secs_f64(),
         mebibytes(best.peak),

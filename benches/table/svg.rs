@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::case::{FLOOR, Line};
-use crate::report::{Report, floor};
+use crate::report::{Report, amount, floor};
 
 const WIDTH: f64 = 860.0;
 const LABELS: f64 = 280.0;
@@ -25,14 +25,15 @@ pub(crate) fn plot(report: &Report) -> String {
         let found = report.about.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     };
-    let caption = format!(
-        "wall time in seconds, and × the floor (dashed); {}, {}, {}",
-        about("processor"),
-        about("psql"),
-        about("date")
-    );
-    let _ = writeln!(body, r#"<text class="small" x="16" y="{y}">{}</text>"#, escape(&caption));
-    let height = y + 18.0;
+    let captions = [
+        "wall time in seconds, and × the floor (dashed)".to_owned(),
+        format!("{}, {}, {}", about("processor"), about("psql"), about("date")),
+    ];
+    for caption in captions {
+        let _ = writeln!(body, r#"<text class="small" x="16" y="{y}">{}</text>"#, escape(&caption));
+        y += 18.0;
+    }
+    let height = y;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\">\n\
          <style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#ffffff\"/>\n{body}</svg>\n"
@@ -46,7 +47,8 @@ fn panel(body: &mut String, mut y: f64, case: &str, lines: &[&Line]) -> f64 {
     let longest = walls.iter().copied().fold(0.01, f64::max);
     let scale = (WIDTH - LABELS - 120.0) / longest;
     let floor = floor(lines);
-    let _ = writeln!(body, r#"<text class="case" x="16" y="{y}">{}</text>"#, escape(case));
+    let title = format!("{case}: {}", amount(case, lines));
+    let _ = writeln!(body, r#"<text class="case" x="16" y="{y}">{}</text>"#, escape(&title));
     y += 10.0;
     let top = y;
     for (line, wall) in lines.iter().zip(&walls) {
