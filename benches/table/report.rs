@@ -29,12 +29,14 @@ pub(crate) fn about(options: &Options, versions: &[(String, String)]) -> Vec<(St
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kib: u64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
+    // 6.18 of 6.18.44-amd64: the rest is whoever built it.
+    let kernel = read("/proc/sys/kernel/osrelease").split('.').take(2).collect::<Vec<_>>().join(".");
     let own = |name: &str, value: String| (name.to_owned(), value);
     let mut all = vec![
         own("date", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()),
         own("processor", format!("{} × {}", cores, field(&read("/proc/cpuinfo"), "model name"))),
         own("memory", format!("{} GiB", kib >> 20)),
-        own("kernel", format!("Linux {}", read("/proc/sys/kernel/osrelease").trim())),
+        own("kernel", format!("Linux {kernel}")),
         own("load before", read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()),
         own("barkeep", env!("CARGO_PKG_VERSION").to_owned()),
     ];
