@@ -57,6 +57,7 @@ pub(crate) fn measure(case: Case<'_>, rounds: usize, server: &Server) -> (Vec<Li
                 continue;
             }
             (program.prepare)();
+            flush();
             match run(&mut (program.command)(), postmaster, program.result.as_deref()) {
                 Ok(sample) => {
                     eprintln!("  {} {:.2} s", program.name, sample.wall.as_secs_f64());
@@ -79,6 +80,12 @@ pub(crate) fn measure(case: Case<'_>, rounds: usize, server: &Server) -> (Vec<Li
     let lines = made.map(line).collect();
     let failed = failed.into_iter().map(|(name, why)| (format!("{name} in \"{}\"", case.name), why));
     (lines, failed.collect())
+}
+
+/// Files that the last program left for the kernel to write are not written while the next one is measured.
+fn flush() {
+    // Without it the numbers are a little noisier, no more.
+    let _ = Command::new("sync").status();
 }
 
 fn order(case: &Case<'_>, round: usize) -> Vec<usize> {
