@@ -9,13 +9,14 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 DEMO_VAULT ?= demo-vault
+BENCH ?=
 
-.PHONY: help demo build test bench lint clean setup-build setup-postgres setup-docker setup-python setup-faults
+.PHONY: help demo build test bench bench-peers bench-stages lint clean setup-build setup-postgres setup-docker setup-python setup-faults
 
 help: ## Say what can be made
 	@echo "barkeep keeps your market bars, and the rest of the trading database."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-postgres build ## Dump, verify, restore, compare and check a trading database, start to end
 	@echo "demo: running barkeep demo into ./$(DEMO_VAULT)"
@@ -30,9 +31,18 @@ build: setup-build ## Build the release binary
 test: setup-build setup-postgres setup-docker setup-python setup-faults ## Run every test, with Docker, PostgreSQL and the Parquet readers
 	@scripts/test.sh
 
-bench: setup-build setup-postgres setup-docker ## Measure against the goals and print the table
-	@echo "bench: cargo bench (close other programs; the numbers are this machine's)"
-	@$(CARGO) bench --locked
+bench: setup-build setup-postgres ## Measure barkeep and its peers against the goals, in one table
+	@echo "bench: close other programs, the numbers are this machine's (for flags: make bench BENCH='--rows 2000000')"
+	@mkdir -p "$(CARGO_TARGET_DIR)/bench"
+	@$(CARGO) bench --locked --bench table -- --json "$(CARGO_TARGET_DIR)/bench/table.json" \
+		--svg "$(CARGO_TARGET_DIR)/bench/table.svg" $(BENCH)
+
+bench-peers: ## Install the other programs that make bench runs
+	@scripts/bench-peers.sh
+
+bench-stages: setup-build setup-docker ## Measure each stage by itself, and TimescaleDB
+	@$(CARGO) bench --locked --bench codec
+	@$(CARGO) bench --locked --bench timescale
 
 lint: setup-build ## Formatting, clippy, docs and licences; any warning is an error
 	@echo "lint: cargo fmt --check"
@@ -48,7 +58,7 @@ lint: setup-build ## Formatting, clippy, docs and licences; any warning is an er
 clean: ## Remove what was built, and the demo's vault
 	@echo "clean: removing $(CARGO_TARGET_DIR) and ./$(DEMO_VAULT)"
 	@$(CARGO) clean --quiet
-	@rm -rf "$(CARGO_TARGET_DIR)/venv" "$(CARGO_TARGET_DIR)/regress" "$(CARGO_TARGET_DIR)/image" "$(DEMO_VAULT)"
+	@rm -rf "$(CARGO_TARGET_DIR)/venv" "$(CARGO_TARGET_DIR)/regress" "$(CARGO_TARGET_DIR)/image" "$(CARGO_TARGET_DIR)/peers" "$(DEMO_VAULT)"
 
 setup-build setup-postgres setup-docker setup-python setup-faults:
 	@scripts/$@.sh
