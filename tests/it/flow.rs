@@ -61,17 +61,40 @@ async fn a_rate_is_held_by_all_lanes_together() {
     assert!(free > 1.5, "{free} of the rate without one");
 }
 
+/// Lets go when dropped, also by a failed assertion: a thread that stands still would keep the test from ending.
+struct Standing(Arc<AtomicBool>);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Waits until the server's COPY has waited for us for two seconds; gives the bytes that it has sent.
+async fn sent_when_still(world: &World) -> u64 {
+    let sent = "SELECT p.bytes_processed::text FROM pg_stat_progress_copy p JOIN pg_stat_activity a USING (pid) \
+         WHERE p.datname = current_database() AND a.wait_event = 'ClientWrite'";
+    let (mut last, mut still) = (None, 0);
+    let began = Instant::now();
+    while still < 20 && began.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = value(&world.source(), sent).await;
+        still = if now.is_some() && now == last { still + 1 } else { 0 };
+        last = now;
+    }
+    assert_eq!(still, 20, "the server's COPY waits for the store");
+    last.unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stands_still_stops_the_server() {
-    let world = Arc::new(
-        World::with(
-            "CREATE TABLE rows AS SELECT i, repeat(md5(i::text), 10) AS t FROM generate_series(1, 100000) i",
-        )
-        .await,
-    );
+    let rows =
+        "CREATE TABLE rows AS SELECT i, repeat(md5(i::text), 10) AS t FROM generate_series(1, 100000) i";
+    let world = World::with(rows).await;
     // Whoever stores the rows stands still after the fifth block, as a disk would.
-    let (taken, stands) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(true)));
-    let (seen, held) = (Arc::clone(&taken), Arc::clone(&stands));
+    let taken = Arc::new(AtomicU64::new(0));
+    let standing = Standing(Arc::new(AtomicBool::new(true)));
+    let (seen, held) = (Arc::clone(&taken), Arc::clone(&standing.0));
     let hook = move |event: &Event| {
         if let Event::Progress { bytes, .. } = event
             && seen.fetch_add(*bytes, Ordering::SeqCst) > MIB
@@ -81,29 +104,17 @@ async fn a_store_that_stands_still_stops_the_server() {
             }
         }
     };
-    let dumping = Arc::clone(&world);
-    let change =
-        |request: &mut barkeep::ops::dump::DumpRequest| (request.jobs, request.data_only) = (1, true);
-    let dump = tokio::spawn(async move { dumping.dump_hooked(hook, change).await });
-    let sent = "SELECT p.bytes_processed::text FROM pg_stat_progress_copy p JOIN pg_stat_activity a USING (pid) \
-         WHERE p.datname = current_database() AND a.wait_event = 'ClientWrite'";
-    let (mut last, mut still) = (None, 0);
-    let began = Instant::now();
-    while still < 20 && began.elapsed() < Duration::from_secs(60) {
-        assert!(!dump.is_finished(), "nothing stands still");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let now = value(&world.source(), sent).await;
-        still = if now.is_some() && now == last { still + 1 } else { 0 };
-        last = now;
-    }
-    let sent: u64 = last.expect("the server waits for us").parse().unwrap();
-    assert_eq!(still, 20, "it has for two seconds");
-    let ahead = sent - taken.load(Ordering::SeqCst);
-    // Five blocks of a quarter of a MiB, one read of the tap, and the socket.
-    assert!(ahead < 3 * MIB, "{ahead} bytes are on their way");
-    assert!(sent < 6 * MIB, "of 33 MB {sent} bytes were sent");
-    stands.store(false, Ordering::SeqCst);
-    assert_eq!(dump.await.unwrap().unwrap().rows, 100_000);
+    let dump = world.dump_hooked(hook, |request| (request.jobs, request.data_only) = (1, true));
+    let watch = async {
+        let sent = sent_when_still(&world).await;
+        let ahead = sent - taken.load(Ordering::SeqCst);
+        // Four blocks of a quarter of a MiB, one read of the tap, and the socket.
+        assert!(ahead < 3 * MIB, "{ahead} bytes are on their way");
+        assert!(sent < 6 * MIB, "of 33 MB {sent} bytes were sent");
+        drop(standing);
+    };
+    let (report, ()) = tokio::join!(dump, watch);
+    assert_eq!(report.unwrap().rows, 100_000);
 }
 
 /// A control group that bounds memory, version 1 or 2; removed when dropped.
