@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A Python environment in target/venv with the readers whose view of our Parquet files is tested: pyarrow, DuckDB, Polars.
+# A Python environment in target/venv with the readers whose view of our Parquet files is tested: pyarrow, DuckDB, Polars,
+# and Spark where there is Java.
 set -euo pipefail
 who=python
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,10 +9,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 venv="${CARGO_TARGET_DIR:-$here/../target}/venv"
 readers=(pyarrow duckdb polars numpy)
+modules="pyarrow, duckdb, polars, numpy"
+# Without Java the tests say that Spark's part was not run.
+if have java; then
+    readers+=(pyspark)
+    modules+=", pyspark"
+fi
 
 complete() {
-    [ -x "$venv/bin/python" ] &&
-        "$venv/bin/python" -c 'import pyarrow, duckdb, polars, numpy' >/dev/null 2>&1
+    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "import $modules" >/dev/null 2>&1
 }
 
 if ! complete; then

@@ -6,6 +6,7 @@ mod bench_world;
 mod connections;
 mod container;
 mod disk;
+mod encodings;
 mod faults;
 mod flow;
 mod forgery;

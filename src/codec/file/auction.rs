@@ -37,17 +37,31 @@ pub(super) struct Choice {
 /// The level that is tried first: for columns of numbers higher ones cost more and gain little.
 const LOW: i32 = 1;
 
-/// Nanoseconds of work that a byte in the file is worth, each a value.
-const NANOSECONDS_A_BYTE: f64 = 25.0;
+/// Nanoseconds of work that a byte in the file is worth, each a value: size decides, and work where sizes are close.
+const NANOSECONDS_A_BYTE: f64 = 100.0;
 
 /// What a value costs to encode and compress, in nanoseconds, measured on bars (docs/performance.md). Constants, because
 /// a clock would make the choice a matter of chance.
-fn work(encoding: Option<Encoding>) -> f64 {
+fn work(encoding: Option<Encoding>, data_type: &DataType) -> f64 {
+    let text = matches!(data_type, DataType::Utf8 | DataType::Binary);
     match encoding {
-        None => 30.0,
-        Some(Encoding::PLAIN) => 28.0,
-        Some(Encoding::DELTA_BINARY_PACKED) => 14.0,
-        _ => 18.0,
+        None => {
+            if text {
+                20.0
+            } else {
+                30.0
+            }
+        }
+        Some(Encoding::PLAIN) => {
+            if text {
+                18.0
+            } else {
+                28.0
+            }
+        }
+        Some(Encoding::DELTA_BYTE_ARRAY) => 27.0,
+        Some(Encoding::DELTA_LENGTH_BYTE_ARRAY) => 18.0,
+        _ => 15.0,
     }
 }
 
@@ -89,7 +103,7 @@ pub(super) fn choose(array: &ArrayRef, group_rows: usize, level: i32) -> Result<
     }
     let price = |encoding: Option<Encoding>, level: i32, more: f64| {
         let bytes = bytes_a_value(&array, Choice { encoding, level }, group_rows)?;
-        Ok::<_, CodecError>(bytes + (work(encoding) + more) / NANOSECONDS_A_BYTE)
+        Ok::<_, CodecError>(bytes + (work(encoding, array.data_type()) + more) / NANOSECONDS_A_BYTE)
     };
     let low = LOW.min(level);
     let mut best = Choice { encoding: None, level: low };

@@ -65,8 +65,8 @@ fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
         let best = all.iter().copied().fold(f64::INFINITY, f64::min);
         let worst = all.iter().copied().fold(0.0, f64::max);
         let won = size(&array, choice);
-        // A byte is worth fifty nanoseconds, so that a tenth of a byte a value may be given for speed.
-        assert!(won <= best * 1.1 + 0.3 * ROWS as f64, "{name}: {choice:?} {won}, best {best} of {all:?}");
+        // A byte is worth a hundred nanoseconds: a fraction of one may be given for speed.
+        assert!(won <= best * 1.1 + 0.15 * ROWS as f64, "{name}: {choice:?} {won}, best {best} of {all:?}");
         if worst > 1.5 * best {
             assert!(won < worst, "{name}: {choice:?} is the worst of {all:?}");
         }
