@@ -92,7 +92,7 @@ impl Report {
             lines.iter().for_each(|line| text.push_str(&row(line, floor)));
         }
         text.push_str(
-            "\nwall: of the fastest run, worst: of the slowest; client, server: CPU seconds of the fastest run; \n\
+            "\nwall: of the fastest run, worst: of the slowest; client, server: CPU seconds of the fastest run;\n\
              peak: of the largest process of a program, highest run; MiB: what it made (verify: what it read)\n\ngoals\n",
         );
         for goal in &self.goals {
