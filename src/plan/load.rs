@@ -52,7 +52,7 @@ pub struct LoadJob {
     pub close: Vec<String>,
     /// Values are cast from text on the server, and may name objects that do not exist yet.
     pub casts: bool,
-    /// Bytes that it has to read, for the order.
+    /// Bytes of its rows as COPY data, for the order: a file's size says more of its encodings than of the work.
     pub bytes: u64,
 }
 
@@ -82,9 +82,9 @@ pub struct TableWay {
     pub fresh: bool,
 }
 
-/// From this size on a piece that is all of its table is frozen: making a table's file anew costs as much as copying
-/// some thousands of rows.
-const FREEZE_FROM: u64 = 4 << 20;
+/// From this many bytes of COPY data on a piece that is all of its table is frozen: making a table's file anew costs as much
+/// as copying some thousands of rows.
+const FREEZE_FROM: u64 = 16 << 20;
 
 /// The staging table of a transaction.
 const STAGE: &str = "\"pg_temp\".\"barkeep_stage\"";
@@ -95,7 +95,8 @@ pub fn jobs(manifest: &Manifest, index: usize, way: &TableWay) -> Vec<LoadJob> {
     let whole = way.at_once || way.mode == Mode::Replace || table.kind == TableKind::ExtensionConfiguration;
     let with = |key: String, pieces: &[usize], cut: bool, unit: Option<&Unit>| {
         let mut base = job(table, way, cut, unit);
-        let bytes = pieces.iter().filter_map(|piece| manifest.head.pieces.get(*piece)).map(|p| p.bytes).sum();
+        let bytes =
+            pieces.iter().filter_map(|piece| manifest.head.pieces.get(*piece)).map(|p| p.copy_bytes).sum();
         let alone = table.kind == TableKind::Table
             && table.units.iter().map(|unit| unit.pieces.len()).sum::<usize>() == 1;
         let copy = match base.staged {
@@ -390,8 +391,8 @@ mod tests {
     fn only_a_fresh_table_of_one_large_piece_is_frozen() {
         let mut whole = manifest(1);
         let piece = serde_json::json!({
-            "path": "backups/x/tables/a.t/0.parquet", "bytes": FREEZE_FROM.to_string(), "blake3": "0".repeat(64),
-            "rowset": { "n": "0", "s": "0".repeat(64) }, "copy_bytes": "0", "row_groups": [], "exceptions": null,
+            "path": "backups/x/tables/a.t/0.parquet", "bytes": "1000", "blake3": "0".repeat(64),
+            "rowset": { "n": "0", "s": "0".repeat(64) }, "copy_bytes": FREEZE_FROM.to_string(), "row_groups": [], "exceptions": null,
             "reused_from": null, "key_id": null,
         });
         whole.head.pieces = vec![serde_json::from_value(piece).unwrap()];
@@ -410,7 +411,7 @@ mod tests {
             "chosen from a stage"
         );
         let mut small = whole.clone();
-        small.head.pieces[0].bytes -= 1;
+        small.head.pieces[0].copy_bytes -= 1;
         assert!(!frozen(&small, &fresh));
         let mut chunked = whole.clone();
         chunked.body.tables[0].kind = TableKind::Hypertable;
