@@ -52,7 +52,7 @@ pub struct LoadJob {
     pub close: Vec<String>,
     /// Values are cast from text on the server, and may name objects that do not exist yet.
     pub casts: bool,
-    /// Bytes of rows that it has to send, for the order: files say little of the work.
+    /// Bytes of its rows as COPY data, for the order: a file's size says more of its encodings than of the work.
     pub bytes: u64,
 }
 
@@ -82,9 +82,9 @@ pub struct TableWay {
     pub fresh: bool,
 }
 
-/// From so many bytes of rows on a piece that is all of its table is frozen: making a table's file anew costs as much as copying
-/// some thousands of rows.
-const FREEZE_FROM: u64 = 4 << 20;
+/// From this many bytes of COPY data on a piece that is all of its table is frozen: making a table's file anew costs as much
+/// as copying some thousands of rows.
+const FREEZE_FROM: u64 = 16 << 20;
 
 /// The staging table of a transaction.
 const STAGE: &str = "\"pg_temp\".\"barkeep_stage\"";

@@ -131,3 +131,32 @@ async fn a_full_disk_is_a_storage_error_and_leaves_nothing() {
     assert!(unmounted.success());
     assert_eq!((code, backups), (30, vec![]), "{text}");
 }
+
+/// A pg_dump that gives no schema before rows have been stored; it waits for them so many tenths of a second.
+fn patient_pg_dump(world: &World, tenths: u32) -> String {
+    let script = world.folder.path().join(format!("pg_dump-{tenths}"));
+    let text = format!(
+        "#!/bin/sh\nreal=/usr/lib/postgresql/15/bin/pg_dump\ncase \"$*\" in *--version*) exec $real \"$@\";; esac\n\
+         for i in $(seq {tenths}); do find {}/staging -name '*.parquet' | grep -q . && exec $real \"$@\"; sleep 0.1; done\n\
+         echo 'no rows came' >&2; exit 1\n",
+        world.vault.root().display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    script.display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_dump_runs_beside_the_lanes_and_its_failure_ends_the_dump() {
+    let world = World::with(TWO_TABLES).await;
+    let tool = patient_pg_dump(&world, 600);
+    let report = world.dump_with(|request| request.pg_dump = Some(tool)).await.unwrap();
+    assert_eq!(report.rows, 6000);
+    assert_eq!(world.verify(Level::Decode).await.findings, vec![]);
+    // The control: without rows it waits in vain.
+    let world = World::with("").await;
+    let tool = patient_pg_dump(&world, 10);
+    let error = world.dump_with(|request| request.pg_dump = Some(tool)).await.unwrap_err();
+    assert!(words(&error).contains("no rows came"), "{}", words(&error));
+    nothing_half_made(&world);
+}

@@ -318,7 +318,7 @@ async fn phases_are_told_apart_and_foreign_keys_are_validated_after_the_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_table_that_the_restore_has_made_is_frozen_and_others_are_not() {
     let large =
-        "SELECT i AS id, md5(i::text) || md5((i * 7)::text) AS noise FROM generate_series(1, 150000) i";
+        "SELECT i AS id, md5(i::text) || md5((i * 7)::text) AS noise FROM generate_series(1, 250000) i";
     let world = World::with(&format!(
         "CREATE TABLE large AS {large}; CREATE TABLE small AS SELECT i AS id FROM generate_series(1, 1000) i"
     ))
@@ -343,5 +343,5 @@ async fn a_large_table_that_the_restore_has_made_is_frozen_and_others_are_not() 
     };
     world.restore_with(filled.clone(), append).await.unwrap();
     assert!(!frozen(&filled, "large").await);
-    assert_eq!(value(&filled, "SELECT count(*) FROM large").await.as_deref(), Some("150001"));
+    assert_eq!(value(&filled, "SELECT count(*) FROM large").await.as_deref(), Some("250001"));
 }
