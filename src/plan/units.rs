@@ -4,9 +4,13 @@ use crate::base::TableName;
 use crate::catalog::{Column, Generated, Relation};
 use crate::manifest::{Mapping, Table, TableColumn, TableKind};
 
-/// Data of this many bytes (TOAST included) makes a unit: enough rows for good row groups, little enough that two lanes
-/// share a big table evenly and that one changed page does not rewrite half a gigabyte.
+/// Data of this many bytes (TOAST included) makes a unit: enough rows for good row groups, little enough that one changed
+/// page does not rewrite half a gigabyte.
 const UNIT_BYTES: u64 = 256 << 20;
+/// A table that has fewer than so many of them is cut into smaller ones, so that lanes share it evenly.
+const UNITS: u64 = 8;
+/// But none is smaller than this: a file has a cost of its own.
+const SMALLEST_UNIT_BYTES: u64 = 32 << 20;
 /// A page, as far as splitting is concerned; other block sizes only shift the unit's size.
 const PAGE: u64 = 8192;
 
@@ -41,7 +45,8 @@ pub fn pages_per_unit(relation: &Relation, earlier: Option<u32>) -> Option<u32> 
     }
     let bytes = relation.pages * PAGE + relation.toast_bytes;
     let per_page = (bytes / relation.pages).max(1);
-    let pages = u32::try_from((UNIT_BYTES / per_page).max(1).next_power_of_two()).unwrap_or(1 << 30).max(16);
+    let wanted = (bytes / UNITS).clamp(SMALLEST_UNIT_BYTES, UNIT_BYTES);
+    let pages = u32::try_from((wanted / per_page).max(1).next_power_of_two()).unwrap_or(1 << 30).max(16);
     let pages = match earlier {
         Some(earlier) if earlier >= pages / 4 && earlier <= pages.saturating_mul(4) => earlier,
         _ => pages,
@@ -197,10 +202,13 @@ mod tests {
 
     #[test]
     fn toast_counts_and_an_earlier_choice_stays() {
-        assert_eq!(pages_per_unit(&heap(100_000, 0), None), Some(32_768));
+        assert_eq!(pages_per_unit(&heap(1_000_000, 0), None), Some(32_768));
+        assert_eq!(pages_per_unit(&heap(100_000, 0), None), Some(16_384));
+        assert_eq!(pages_per_unit(&heap(10_000, 0), None), Some(4_096));
+        assert_eq!(pages_per_unit(&heap(4_096, 0), None), None);
         assert!(pages_per_unit(&heap(1_000, 100 << 30), None).is_some());
-        assert_eq!(pages_per_unit(&heap(100_000, 0), Some(16_384)), Some(16_384));
-        assert_eq!(pages_per_unit(&heap(100_000, 0), Some(1_024)), Some(32_768));
+        assert_eq!(pages_per_unit(&heap(100_000, 0), Some(8_192)), Some(8_192));
+        assert_eq!(pages_per_unit(&heap(100_000, 0), Some(1_024)), Some(16_384));
         let columnar = Relation { access_method: Some("columnar".into()), ..heap(100_000, 0) };
         assert_eq!(pages_per_unit(&columnar, None), None);
     }

@@ -16,11 +16,9 @@ use parquet::file::properties::{DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, EnabledStati
 
 use crate::codec::CodecError;
 
-/// Fewer rows are not worth the trouble: they get a dictionary.
-const FEWEST: usize = 8192;
-
-/// Rows that are tried.
-const SAMPLE: usize = 16_384;
+/// Rows that are tried: enough to tell encodings apart, and a few milliseconds of work. Fewer are not worth the trouble:
+/// they get a dictionary.
+const SAMPLE: usize = 8192;
 
 /// Values beyond this are too large to be tried again and again: a dictionary or plain pages do as well for them.
 const SAMPLE_BYTES: usize = 4 << 20;
@@ -38,35 +36,22 @@ pub(super) struct Choice {
 const LOW: i32 = 1;
 
 /// Nanoseconds of work that a byte in the file is worth, each a value: size decides, and work where sizes are close.
-const NANOSECONDS_A_BYTE: f64 = 100.0;
+const NANOSECONDS_A_BYTE: f64 = 50.0;
 
-/// What a value costs to encode and compress, in nanoseconds, measured on bars (docs/performance.md). Constants, because
-/// a clock would make the choice a matter of chance.
-fn work(encoding: Option<Encoding>, data_type: &DataType) -> f64 {
-    let text = matches!(data_type, DataType::Utf8 | DataType::Binary);
+/// What it costs to compress a byte, and what the higher level costs beyond, in nanoseconds. These and the next are
+/// measured on bars (docs/performance.md) and constant, because a clock would make the choice a matter of chance.
+const COMPRESSING: f64 = 2.3;
+const COMPRESSING_MORE: f64 = 2.0;
+
+/// What it costs to encode a value, in nanoseconds.
+fn encoding_work(encoding: Option<Encoding>) -> f64 {
     match encoding {
-        None => {
-            if text {
-                20.0
-            } else {
-                30.0
-            }
-        }
-        Some(Encoding::PLAIN) => {
-            if text {
-                18.0
-            } else {
-                28.0
-            }
-        }
-        Some(Encoding::DELTA_BYTE_ARRAY) => 27.0,
-        Some(Encoding::DELTA_LENGTH_BYTE_ARRAY) => 18.0,
-        _ => 15.0,
+        None => 22.0,
+        Some(Encoding::PLAIN) => 3.0,
+        Some(Encoding::DELTA_BYTE_ARRAY) => 15.0,
+        _ => 8.0,
     }
 }
-
-/// The work of the higher level, beyond the low one's.
-const MORE_WORK: f64 = 8.0;
 
 /// Encodings that DuckDB, Polars, pyarrow and Spark of the last two years read, for values of this type. `None` where there
 /// is nothing to choose.
@@ -98,55 +83,80 @@ fn candidates(data_type: &DataType) -> Option<&'static [Option<Encoding>]> {
 pub(super) fn choose(array: &ArrayRef, group_rows: usize, level: i32) -> Result<Option<Choice>, CodecError> {
     let Some(candidates) = candidates(array.data_type()) else { return Ok(None) };
     let array = array.slice(0, array.len().min(SAMPLE));
-    if array.len() < FEWEST || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
+    if array.len() < SAMPLE || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
         return Ok(None);
     }
-    let price = |encoding: Option<Encoding>, level: i32, more: f64| {
-        let bytes = bytes_a_value(&array, Choice { encoding, level }, group_rows)?;
-        Ok::<_, CodecError>(bytes + (work(encoding, array.data_type()) + more) / NANOSECONDS_A_BYTE)
-    };
     let low = LOW.min(level);
+    let plain = written(&array, Some(Encoding::PLAIN), zstd(low)?)?;
+    let price = |encoding: Option<Encoding>, level: i32| {
+        let (bytes, compressed) = bytes_a_value(&array, Choice { encoding, level }, &plain, group_rows)?;
+        let a_byte = if level > LOW { COMPRESSING + COMPRESSING_MORE } else { COMPRESSING };
+        let work = encoding_work(encoding) + compressed * a_byte;
+        Ok::<_, CodecError>(bytes + work / NANOSECONDS_A_BYTE)
+    };
     let mut best = Choice { encoding: None, level: low };
     let mut lowest = f64::INFINITY;
     for encoding in candidates {
-        let offer = price(*encoding, low, 0.0)?;
+        let offer = price(*encoding, low)?;
         if offer < lowest {
             (best, lowest) = (Choice { encoding: *encoding, level: low }, offer);
         }
     }
-    if level > low && price(best.encoding, level, MORE_WORK)? < lowest {
+    if level > low && price(best.encoding, level)? < lowest {
         best.level = level;
     }
     Ok(Some(best))
 }
 
-/// What one value takes in a row group of `group_rows`, by the sample. Infinite where the dictionary would overflow.
-fn bytes_a_value(array: &ArrayRef, choice: Choice, group_rows: usize) -> Result<f64, CodecError> {
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(choice.level)?);
-    let (dictionary, data) = written(array, choice.encoding, zstd)?;
+fn zstd(level: i32) -> Result<Compression, CodecError> {
+    Ok(Compression::ZSTD(ZstdLevel::try_new(level)?))
+}
+
+/// What one value takes in a row group of `group_rows`, by the sample, of which `plain` is known: in the file, and before
+/// it is compressed.
+fn bytes_a_value(
+    array: &ArrayRef,
+    choice: Choice,
+    plain: &Written,
+    group_rows: usize,
+) -> Result<(f64, f64), CodecError> {
     let rows = array.len() as f64;
-    if choice.encoding.is_some() {
-        return Ok(data / rows);
+    if choice == (Choice { encoding: Some(Encoding::PLAIN), level: LOW }) {
+        return Ok((plain.data / rows, plain.uncompressed / rows));
     }
-    let size = |array: &ArrayRef| Ok::<_, CodecError>(written(array, None, Compression::UNCOMPRESSED)?.0);
-    let (half, all) = (size(&array.slice(0, array.len() / 2))?, size(array)?);
+    let found = written(array, choice.encoding, zstd(choice.level)?)?;
+    if choice.encoding.is_some() {
+        return Ok((found.data / rows, found.uncompressed / rows));
+    }
+    let size =
+        |array: &ArrayRef| Ok::<_, CodecError>(written(array, None, Compression::UNCOMPRESSED)?.dictionary);
+    let (half, all) = (size(&array.slice(0, array.len() / 2))?, size(array)?.max(1.0));
     // Distinct values grow as a power of the rows (Heaps' law); its exponent shows between half the sample and all of it.
     let exponent = (all / half.max(1.0)).log2().clamp(0.0, 1.0);
     let group = (group_rows as f64).max(rows);
-    let growth = (group / rows).powf(exponent);
-    if all * growth > DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 {
-        return Ok(f64::INFINITY);
-    }
+    let full = (DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 / all).max(1.0);
+    let growth = (group / rows).powf(exponent).min(full);
+    // From the row on that finds the dictionary full, values are plain.
+    let inside = (rows * growth.powf(1.0 / exponent.max(0.01)) / group).min(1.0);
+    let inside = if growth < full { 1.0 } else { inside };
     // Numbers of a dictionary that grows get longer by a bit each time that it doubles.
-    Ok(data / rows + growth.log2() / 8.0 + dictionary * growth / group)
+    let longer = growth.log2() / 8.0;
+    let bytes = inside * (found.data / rows + longer) + (1.0 - inside) * plain.data / rows;
+    let uncompressed = (found.uncompressed - all).max(0.0) / rows + longer + all * growth / group;
+    Ok((bytes + found.dictionary * growth / group, uncompressed))
 }
 
-/// Bytes of the dictionary and of all else when the sample is written like this.
-fn written(
-    array: &ArrayRef,
-    encoding: Option<Encoding>,
-    codec: Compression,
-) -> Result<(f64, f64), CodecError> {
+/// The bytes of a sample that was written.
+struct Written {
+    dictionary: f64,
+    /// All else.
+    data: f64,
+    /// Of both, before they were compressed.
+    uncompressed: f64,
+}
+
+/// Writes the sample.
+fn written(array: &ArrayRef, encoding: Option<Encoding>, codec: Compression) -> Result<Written, CodecError> {
     let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
     let properties = WriterProperties::builder()
         .set_compression(codec)
@@ -161,10 +171,15 @@ fn written(
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
     writer.write(&RecordBatch::try_new(schema, vec![array.clone()])?)?;
     let metadata = writer.close()?;
-    let column = metadata.row_groups().iter().flat_map(|group| group.columns()).next();
-    let Some(column) = column else { return Ok((0.0, 0.0)) };
-    let dictionary = column.dictionary_page_offset().map_or(0, |at| column.data_page_offset() - at);
-    Ok((dictionary as f64, (column.compressed_size() - dictionary) as f64))
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let mut written = Written { dictionary: 0.0, data: 0.0, uncompressed: 0.0 };
+    for column in columns {
+        let dictionary = column.dictionary_page_offset().map_or(0, |at| column.data_page_offset() - at);
+        written.dictionary += dictionary as f64;
+        written.data += (column.compressed_size() - dictionary) as f64;
+        written.uncompressed += column.uncompressed_size() as f64;
+    }
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
 
 fn size(array: &ArrayRef, choice: Choice) -> f64 {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(choice.level).unwrap());
-    let (dictionary, data) = written(array, choice.encoding, zstd).unwrap();
-    dictionary + data
+    let written = written(array, choice.encoding, zstd).unwrap();
+    written.dictionary + written.data
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
         let best = all.iter().copied().fold(f64::INFINITY, f64::min);
         let worst = all.iter().copied().fold(0.0, f64::max);
         let won = size(&array, choice);
-        // A byte is worth a hundred nanoseconds: a fraction of one may be given for speed.
-        assert!(won <= best * 1.1 + 0.15 * ROWS as f64, "{name}: {choice:?} {won}, best {best} of {all:?}");
+        // A byte is worth fifty nanoseconds: a fraction of one may be given for speed.
+        assert!(won <= best * 1.1 + 0.3 * ROWS as f64, "{name}: {choice:?} {won}, best {best} of {all:?}");
         if worst > 1.5 * best {
             assert!(won < worst, "{name}: {choice:?} is the worst of {all:?}");
         }
@@ -81,7 +81,7 @@ fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
 fn the_same_rows_get_the_same_choice_and_few_rows_none() {
     for (_, array) in columns() {
         assert_eq!(choose(&array, ROWS, 3).unwrap(), choose(&array, ROWS, 3).unwrap());
-        assert_eq!(choose(&array.slice(0, FEWEST - 1), ROWS, 3).unwrap(), None);
+        assert_eq!(choose(&array.slice(0, SAMPLE - 1), ROWS, 3).unwrap(), None);
         assert_eq!(choose(&array, ROWS, 1).unwrap().unwrap().level, 1);
     }
 }
