@@ -285,8 +285,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             if matches!(this.state, State::Deaf) && this.incoming.is_empty() {
                 return Pin::new(&mut this.stream).poll_read(cx, buf);
             }
-            ready!(this.sort(cx));
-            if this.passed.is_empty() && !ready!(this.read(cx))? {
+            let sorted = this.sort(cx);
+            // What passes does not wait for room that rows behind it need.
+            if !this.passed.is_empty() {
+                continue;
+            }
+            ready!(sorted);
+            if !ready!(this.read(cx))? {
                 return Poll::Ready(Ok(()));
             }
         }
