@@ -30,7 +30,7 @@ const HUGE: &str = "CREATE FUNCTION noise(bytes int, seed int) RETURNS text LANG
      INSERT INTO huge SELECT i, noise(100000000, i), NULL FROM generate_series(4, 6) i";
 
 /// Runs the command to its end and gives the most memory it ever held.
-fn peak(world: &World, arguments: &[&str]) -> u64 {
+pub(crate) fn peak(world: &World, arguments: &[&str]) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_barkeep"));
     command.arg("--vault").arg(world.vault.root()).args(["--progress", "none"]).args(arguments);
     let mut child =
