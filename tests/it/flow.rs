@@ -163,10 +163,20 @@ async fn a_dump_lives_in_its_memory_whatever_the_table() {
     let (Some(enough), Some(little)) = (Bounded::new(BOUND), Bounded::new(12 * MIB)) else {
         return not_run(&format!("{name}: needs a control group for memory that this user may make"));
     };
-    let sql =
+    // As many columns as a table can have, numbers and texts in turn, beside one with many rows.
+    let kinds = ["int2", "text"];
+    let columns: Vec<String> = (0..1590).map(|column| format!("c{column} {}", kinds[column % 2])).collect();
+    let values: Vec<String> =
+        (0..1590).map(|column| format!("((i * {column}) % 1000)::{}", kinds[column % 2])).collect();
+    let sql = format!(
         "CREATE TABLE bars AS SELECT i, md5(i::text) AS note, (i * 0.01)::numeric(18,6) AS price, i % 97 AS k
-             FROM generate_series(1, 2500000) i";
-    let world = World::with(sql).await;
+             FROM generate_series(1, 2500000) i;
+         CREATE TABLE broad ({});
+         INSERT INTO broad SELECT {} FROM generate_series(1, 3000) i",
+        columns.join(", "),
+        values.join(", ")
+    );
+    let world = World::with(&sql).await;
     let dump = barkeep(&world, &["dump", "--data-only", "-j", "1", &uri(&world)]);
     // The negative control comes first: the bound is one.
     assert!(!little.runs(&dump, 20), "no dump lives in 12 MiB");

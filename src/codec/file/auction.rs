@@ -16,9 +16,14 @@ use parquet::file::properties::{DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, EnabledStati
 
 use crate::codec::CodecError;
 
-/// Rows that are tried: enough to tell encodings apart, and a few milliseconds of work. Fewer are not worth the trouble:
-/// they get a dictionary.
+/// Rows that are tried: enough to tell encodings apart, and a few milliseconds of work.
 const SAMPLE: usize = 8192;
+
+/// Fewer rows are not worth the trouble.
+const FEWEST: usize = 1024;
+
+/// In a file of more columns than this none gets a dictionary: each takes 73 KiB before its first value comes.
+pub(super) const MOST_DICTIONARIES: usize = 256;
 
 /// Values beyond this are too large to be tried again and again: a dictionary or plain pages do as well for them.
 const SAMPLE_BYTES: usize = 4 << 20;
@@ -78,12 +83,23 @@ fn candidates(data_type: &DataType) -> Option<&'static [Option<Encoding>]> {
     }
 }
 
-/// The best choice for a column that begins with `array` and is written in row groups of `group_rows`, with the level
-/// that is asked for as the highest. `None`: the default will do.
-pub(super) fn choose(array: &ArrayRef, group_rows: usize, level: i32) -> Result<Option<Choice>, CodecError> {
+/// What a file asks of its columns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// Rows that a row group will have, about.
+    pub(super) group_rows: usize,
+    /// The highest zstd level.
+    pub(super) level: i32,
+    /// Whether there is memory for dictionaries.
+    pub(super) dictionaries: bool,
+}
+
+/// The best choice for a column that begins with `array`. `None`: the default will do.
+pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, CodecError> {
+    let Terms { group_rows, level, dictionaries } = terms;
     let Some(candidates) = candidates(array.data_type()) else { return Ok(None) };
     let array = array.slice(0, array.len().min(SAMPLE));
-    if array.len() < SAMPLE || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
+    if array.len() < FEWEST || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
         return Ok(None);
     }
     let low = LOW.min(level);
@@ -94,9 +110,9 @@ pub(super) fn choose(array: &ArrayRef, group_rows: usize, level: i32) -> Result<
         let work = encoding_work(encoding) + compressed * a_byte;
         Ok::<_, CodecError>(bytes + work / NANOSECONDS_A_BYTE)
     };
-    let mut best = Choice { encoding: None, level: low };
+    let mut best = Choice { encoding: Some(Encoding::PLAIN), level: low };
     let mut lowest = f64::INFINITY;
-    for encoding in candidates {
+    for encoding in candidates.iter().filter(|encoding| dictionaries || encoding.is_some()) {
         let offer = price(*encoding, low)?;
         if offer < lowest {
             (best, lowest) = (Choice { encoding: *encoding, level: low }, offer);

@@ -8,10 +8,10 @@ use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
-use super::auction::{self, Choice};
-use super::schema::{parquet_schema, writer_properties};
+use super::auction::{self, Choice, Terms};
+use super::schema::{has_room_for_dictionaries, parquet_schema, writer_properties};
 use super::sink::HashingSink;
 use super::writer::PieceLimits;
 use crate::base::Digest;
@@ -38,30 +38,44 @@ impl<W: Write + Send> Output<W> {
         &self.schema
     }
 
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), CodecError> {
+    /// Writes a batch. `last`: no other will follow.
+    pub(super) fn write(&mut self, batch: &RecordBatch, last: bool) -> Result<(), CodecError> {
         if self.writer.is_none() {
-            let choices = self.choose(batch)?;
-            self.begin(&choices)?;
+            let parquet = parquet_schema(&self.shape)?;
+            let choices = self.choose(batch, last, has_room_for_dictionaries(&parquet))?;
+            self.begin(parquet, &choices)?;
         }
         Ok(self.open()?.write(batch)?)
     }
 
     /// What is best for each column, by the first batch.
-    fn choose(&self, batch: &RecordBatch) -> Result<Vec<(ColumnPath, Choice)>, CodecError> {
+    fn choose(
+        &self,
+        batch: &RecordBatch,
+        last: bool,
+        dictionaries: bool,
+    ) -> Result<Vec<(ColumnPath, Choice)>, CodecError> {
         let mut choices = Vec::new();
         if self.limits.plain {
             return Ok(choices);
         }
+        let rows = batch.num_rows();
+        let by_bytes = self.limits.group_bytes.saturating_mul(rows) / batch.get_array_memory_size().max(1);
+        let group_rows = if last { rows } else { self.limits.group_rows.min(by_bytes) };
+        let terms = Terms { group_rows, level: self.limits.zstd_level, dictionaries };
         for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
-            let choice = auction::choose(array, self.limits.group_rows, self.limits.zstd_level)?;
+            let choice = auction::choose(array, terms)?;
             choices.extend(choice.map(|choice| (ColumnPath::new(vec![field.name().clone()]), choice)));
         }
         Ok(choices)
     }
 
-    fn begin(&mut self, choices: &[(ColumnPath, Choice)]) -> Result<(), CodecError> {
+    fn begin(
+        &mut self,
+        parquet: SchemaDescriptor,
+        choices: &[(ColumnPath, Choice)],
+    ) -> Result<(), CodecError> {
         let Some(sink) = self.sink.take() else { return Ok(()) };
-        let parquet = parquet_schema(&self.shape)?;
         let PieceLimits { zstd_level, plain, .. } = self.limits;
         let metadata = Some(self.shape.metadata.as_str());
         let properties = writer_properties(&parquet, zstd_level, plain, metadata, choices)?;
@@ -76,7 +90,9 @@ impl<W: Write + Send> Output<W> {
     }
 
     fn open(&mut self) -> Result<&mut ArrowWriter<HashingSink<W>>, CodecError> {
-        self.begin(&[])?;
+        if self.writer.is_none() {
+            self.begin(parquet_schema(&self.shape)?, &[])?;
+        }
         self.writer.as_mut().ok_or_else(|| CodecError::Piece("its file was ended before".to_owned()))
     }
 

@@ -11,7 +11,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 
-use super::auction::Choice;
+use super::auction::{Choice, MOST_DICTIONARIES};
 use crate::codec::CodecError;
 use crate::codec::shape::PieceShape;
 
@@ -58,6 +58,11 @@ fn annotated(node: &TypePtr) -> Result<TypePtr, CodecError> {
     }
 }
 
+/// Whether there is: see [`MOST_DICTIONARIES`].
+pub(super) fn has_room_for_dictionaries(schema: &SchemaDescriptor) -> bool {
+    schema.num_columns() <= MOST_DICTIONARIES
+}
+
 pub(super) fn writer_properties(
     schema: &SchemaDescriptor,
     zstd_level: i32,
@@ -74,11 +79,12 @@ pub(super) fn writer_properties(
         .set_key_value_metadata(
             metadata.map(|json| vec![KeyValue::new(SCHEMA_KEY.to_owned(), json.to_owned())]),
         );
+    if plain || !has_room_for_dictionaries(schema) {
+        properties = properties.set_dictionary_enabled(false);
+    }
     if plain {
-        properties = properties
-            .set_dictionary_enabled(false)
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_offset_index_disabled(true);
+        properties =
+            properties.set_statistics_enabled(EnabledStatistics::None).set_offset_index_disabled(true);
     }
     for (path, choice) in choices {
         let zstd = Compression::ZSTD(ZstdLevel::try_new(choice.level)?);

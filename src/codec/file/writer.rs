@@ -174,7 +174,7 @@ impl<W: Write + Send> PieceWriter<W> {
         }
         self.settle()?;
         if tuple.len() >= LARGE_TUPLE {
-            self.encode_batch()?;
+            self.encode_batch(false)?;
             self.close_group()?;
             self.due = true;
         }
@@ -223,7 +223,7 @@ impl<W: Write + Send> PieceWriter<W> {
     /// Encodes a large tuple, which [`Self::push`] puts off until the caller has let go of it.
     pub fn settle(&mut self) -> Result<(), CodecError> {
         if std::mem::take(&mut self.due) {
-            self.encode_batch()?;
+            self.encode_batch(false)?;
             self.close_group()?;
         }
         Ok(())
@@ -237,7 +237,7 @@ impl<W: Write + Send> PieceWriter<W> {
         if !group_full && !batch_full && !self.has_grown() {
             return Ok(());
         }
-        self.encode_batch()?;
+        self.encode_batch(false)?;
         if group_full || self.memory() >= self.limits.group_bytes {
             self.close_group()?;
         }
@@ -270,7 +270,8 @@ impl<W: Write + Send> PieceWriter<W> {
         self.output.bytes() as u64
     }
 
-    fn encode_batch(&mut self) -> Result<(), CodecError> {
+    /// `last`: no row will follow.
+    fn encode_batch(&mut self, last: bool) -> Result<(), CodecError> {
         if self.batch_rows == 0 {
             return Ok(());
         }
@@ -281,7 +282,7 @@ impl<W: Write + Send> PieceWriter<W> {
             placeholder.append_nulls(self.batch_rows);
             arrays.push(std::sync::Arc::new(placeholder.finish()));
         }
-        self.output.write(&RecordBatch::try_new(self.output.schema().clone(), arrays)?)?;
+        self.output.write(&RecordBatch::try_new(self.output.schema().clone(), arrays)?, last)?;
         self.exceptions.end_batch()?;
         self.group_rows += self.batch_rows;
         (self.batch_rows, self.batch_bytes) = (0, 0);
@@ -300,7 +301,7 @@ impl<W: Write + Send> PieceWriter<W> {
 
     /// Ends the piece: what the manifest needs, and the sinks for the caller to make durable.
     pub fn finish(mut self) -> Result<(FinishedPiece, FinishedSinks<W>), CodecError> {
-        self.encode_batch()?;
+        self.encode_batch(true)?;
         self.close_group()?;
         let entries = self.exceptions.entries();
         let note = KeyValue::new(EXCEPTIONS_KEY.to_owned(), entries.to_string());

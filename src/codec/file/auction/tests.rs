@@ -7,6 +7,8 @@ use super::*;
 
 const ROWS: usize = 1 << 18;
 
+const TERMS: Terms = Terms { group_rows: ROWS, level: 3, dictionaries: true };
+
 /// A reproducible sequence.
 fn noise(at: usize) -> u64 {
     let mut x = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -59,7 +61,7 @@ fn size(array: &ArrayRef, choice: Choice) -> f64 {
 fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
     let mut winners = Vec::new();
     for (name, array) in columns() {
-        let choice = choose(&array, ROWS, 3).unwrap().unwrap();
+        let choice = choose(&array, TERMS).unwrap().unwrap();
         let of = |encoding: &Option<Encoding>| size(&array, Choice { encoding: *encoding, level: 3 });
         let all: Vec<f64> = candidates(array.data_type()).unwrap().iter().map(of).collect();
         let best = all.iter().copied().fold(f64::INFINITY, f64::min);
@@ -80,8 +82,10 @@ fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
 #[test]
 fn the_same_rows_get_the_same_choice_and_few_rows_none() {
     for (_, array) in columns() {
-        assert_eq!(choose(&array, ROWS, 3).unwrap(), choose(&array, ROWS, 3).unwrap());
-        assert_eq!(choose(&array.slice(0, SAMPLE - 1), ROWS, 3).unwrap(), None);
-        assert_eq!(choose(&array, ROWS, 1).unwrap().unwrap().level, 1);
+        assert_eq!(choose(&array, TERMS).unwrap(), choose(&array, TERMS).unwrap());
+        assert_eq!(choose(&array.slice(0, FEWEST - 1), TERMS).unwrap(), None);
+        assert_eq!(choose(&array, Terms { level: 1, ..TERMS }).unwrap().unwrap().level, 1);
+        let without = choose(&array, Terms { dictionaries: false, ..TERMS }).unwrap().unwrap();
+        assert!(without.encoding.is_some(), "no dictionary where there is no room for one: {without:?}");
     }
 }
