@@ -11,7 +11,7 @@ use crate::store::StoreError;
 
 /// Building one index over thousands of chunks or partitions locks them all, and their indexes.
 const LOCK_TABLE_FULL: &str = "the server's lock table is full: raise max_locks_per_transaction (thousands of chunks or \
-     partitions want 256 and more), restart the server, and say the same again: a restore goes on where it stopped";
+     partitions want 256 and more), restart the server, and say the same again (a restore goes on where it stopped)";
 
 /// The hint for an error, where there is a good one.
 pub(super) fn hint(error: &OpsError) -> Option<String> {

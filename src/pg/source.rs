@@ -363,6 +363,7 @@ impl Lane {
         let import = format!("SET TRANSACTION SNAPSHOT {}", crate::base::quote_literal(snapshot));
         execute(&client, "importing the snapshot", &import).await?;
         pin_transaction(&client, version).await?;
+        execute(&client, "setting a savepoint", "SAVEPOINT unlocked").await?;
         Ok(Self { client })
     }
 
@@ -372,17 +373,18 @@ impl Lane {
     }
 
     /// Locks a table without waiting: behind a queued ALTER a lane would wait for ever, and no deadlock is detected.
-    /// False: somebody is in the way, and only the leader can read it.
+    /// False: somebody is in the way, and only the leader can read it. The lock before is let go, because the leader has it
+    /// too and the server's room for locks is small.
     pub async fn try_lock(&self, table: &TableName) -> Result<bool, PgError> {
         // One message: for a small table each further round trip would cost as much as reading it.
         let sql = format!(
-            "SAVEPOINT locking; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT; RELEASE SAVEPOINT locking",
+            "ROLLBACK TO SAVEPOINT unlocked; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
             table.sql()
         );
         match self.client.batch_execute(&sql).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                execute(&self.client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT locking")
+                execute(&self.client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT unlocked")
                     .await
                     .map(|()| false)
             }

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
 
+use barkeep::base::Event;
 use barkeep::ops::verify::Level;
 use barkeep::pg::ConnectionSettings;
 
@@ -128,4 +130,32 @@ async fn five_times_the_tables_take_no_more_than_about_five_times_the_work() {
         // Squares would be 25; what every run does once makes it less than 5, and short times are coarse.
         assert!(many / few < 10.0, "{what}: {few} s for {FEW} tables, {many} s for {MANY}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_lets_go_of_the_tables_that_it_has_read() {
+    let world = world(FEW).await;
+    let (read, held) = (Mutex::new(0), Arc::new(Mutex::new(Vec::new())));
+    let (source, seen) = (world.source(), Arc::clone(&held));
+    // Once most tables are read: how many each connection has locked.
+    let hook = move |event: &Event| {
+        let Event::TableDone { .. } = event else { return };
+        let mut read = read.lock().unwrap();
+        *read += 1;
+        if *read == FEW * 3 / 4 {
+            let source = source.clone();
+            let asked = std::thread::spawn(move || {
+                let locks = "SELECT string_agg(n::text, ' ' ORDER BY n DESC) FROM (SELECT count(*) AS n FROM pg_locks l \
+                     JOIN pg_class c ON c.oid = l.relation WHERE c.relnamespace = 'public'::regnamespace \
+                     AND c.relkind = 'r' AND l.mode = 'AccessShareLock' GROUP BY l.pid) s";
+                tokio::runtime::Runtime::new().unwrap().block_on(value(&source, locks))
+            });
+            seen.lock().unwrap().push(asked.join().unwrap().unwrap());
+        }
+    };
+    world.dump_hooked(hook, |request| (request.jobs, request.data_only) = (1, true)).await.unwrap();
+    let held = held.lock().unwrap();
+    let locks: Vec<u64> = held[0].split(' ').map(|count| count.parse().unwrap()).collect();
+    assert_eq!(locks[0], FEW, "the leader holds all tables to the end");
+    assert!(locks[1..].iter().all(|count| *count <= 2), "a lane holds the table that it reads: {locks:?}");
 }
