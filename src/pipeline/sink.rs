@@ -138,7 +138,14 @@ fn open(target: &UnitTarget, part: usize, plain: bool) -> Result<PieceWriter<Sta
     let open_sidecar = Box::new(move || staging.create(&path).map_err(io::Error::other));
     let hasher = RowHasher::new(&target.key);
     let limits = PieceLimits { plain, ..PieceLimits::default() };
-    Ok(PieceWriter::new(file, &target.shape, hasher, limits, open_sidecar)?)
+    let writer = PieceWriter::new(file, &target.shape, hasher, limits, open_sidecar)?;
+    // A large tuple is encoded alone and at once; nothing may be decoded beside it.
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) if !plain => {
+            Ok(writer.with_threads(Arc::new(move |job| drop(runtime.spawn_blocking(job)))))
+        }
+        _ => Ok(writer),
+    }
 }
 
 /// Makes a finished piece durable and notes it.

@@ -33,8 +33,7 @@ const SAMPLE_BYTES: usize = 4 << 20;
 pub(super) struct Choice {
     /// `None`: a dictionary.
     pub(super) encoding: Option<Encoding>,
-    /// The zstd level.
-    pub(super) level: i32,
+    pub(super) compression: Compression,
 }
 
 /// The level that is tried first: for columns of numbers higher ones cost more and gain little.
@@ -102,45 +101,57 @@ pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, C
     if array.len() < FEWEST || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
         return Ok(None);
     }
-    let low = LOW.min(level);
-    let plain = written(&array, Some(Encoding::PLAIN), zstd(low)?)?;
-    let price = |encoding: Option<Encoding>, level: i32| {
-        let (bytes, compressed) = bytes_a_value(&array, Choice { encoding, level }, &plain, group_rows)?;
-        let a_byte = if level > LOW { COMPRESSING + COMPRESSING_MORE } else { COMPRESSING };
-        let work = encoding_work(encoding) + compressed * a_byte;
-        Ok::<_, CodecError>(bytes + work / NANOSECONDS_A_BYTE)
+    let (low, high) = (zstd(LOW.min(level))?, zstd(level)?);
+    let plain = written(&array, Some(Encoding::PLAIN), low)?;
+    let price = |choice: &Choice| {
+        let (bytes, compressed) = bytes_a_value(&array, *choice, (&plain, low), group_rows)?;
+        let a_byte = match choice.compression {
+            Compression::UNCOMPRESSED => 0.0,
+            zstd if zstd == low => COMPRESSING,
+            _ => COMPRESSING + COMPRESSING_MORE,
+        };
+        let work = encoding_work(choice.encoding) + compressed * a_byte;
+        Ok(bytes + work / NANOSECONDS_A_BYTE)
     };
-    let mut best = Choice { encoding: Some(Encoding::PLAIN), level: low };
-    let mut lowest = f64::INFINITY;
-    for encoding in candidates.iter().filter(|encoding| dictionaries || encoding.is_some()) {
-        let offer = price(*encoding, low)?;
-        if offer < lowest {
-            (best, lowest) = (Choice { encoding: *encoding, level: low }, offer);
+    let allowed = candidates.iter().filter(|encoding| dictionaries || encoding.is_some());
+    let best = cheapest(allowed.map(|encoding| Choice { encoding: *encoding, compression: low }), price)?;
+    let Some(best) = best else { return Ok(None) };
+    let compressions = [low, Compression::UNCOMPRESSED, high];
+    cheapest(compressions.map(|compression| Choice { compression, ..best }).into_iter(), price)
+}
+
+/// The first of those with the lowest price.
+fn cheapest(
+    choices: impl Iterator<Item = Choice>,
+    price: impl Fn(&Choice) -> Result<f64, CodecError>,
+) -> Result<Option<Choice>, CodecError> {
+    let mut best: Option<(f64, Choice)> = None;
+    for choice in choices {
+        let price = price(&choice)?;
+        if best.is_none_or(|(lowest, _)| price < lowest) {
+            best = Some((price, choice));
         }
     }
-    if level > low && price(best.encoding, level)? < lowest {
-        best.level = level;
-    }
-    Ok(Some(best))
+    Ok(best.map(|(_, choice)| choice))
 }
 
 fn zstd(level: i32) -> Result<Compression, CodecError> {
     Ok(Compression::ZSTD(ZstdLevel::try_new(level)?))
 }
 
-/// What one value takes in a row group of `group_rows`, by the sample, of which `plain` is known: in the file, and before
-/// it is compressed.
+/// What one value takes in a row group of `group_rows`, by the sample, of which plain values under one compression are
+/// known: in the file, and before it is compressed.
 fn bytes_a_value(
     array: &ArrayRef,
     choice: Choice,
-    plain: &Written,
+    (plain, under): (&Written, Compression),
     group_rows: usize,
 ) -> Result<(f64, f64), CodecError> {
     let rows = array.len() as f64;
-    if choice == (Choice { encoding: Some(Encoding::PLAIN), level: LOW }) {
+    if choice == (Choice { encoding: Some(Encoding::PLAIN), compression: under }) {
         return Ok((plain.data / rows, plain.uncompressed / rows));
     }
-    let found = written(array, choice.encoding, zstd(choice.level)?)?;
+    let found = written(array, choice.encoding, choice.compression)?;
     if choice.encoding.is_some() {
         return Ok((found.data / rows, found.uncompressed / rows));
     }

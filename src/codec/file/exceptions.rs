@@ -124,11 +124,6 @@ impl<W: Write + Send> Exceptions<W> {
         }
     }
 
-    /// Bytes held in memory.
-    pub(super) fn memory(&self) -> usize {
-        self.bytes + self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
-    }
-
     /// The piece's batch ends here: no later entry has an earlier row.
     pub(super) fn end_batch(&mut self) -> Result<(), CodecError> {
         (0..self.runs.len()).for_each(|column| self.natural(column));

@@ -5,6 +5,7 @@
 mod auction;
 mod exceptions;
 mod footer;
+mod groups;
 mod guard;
 mod limits;
 mod output;
@@ -17,6 +18,7 @@ mod thrift;
 mod writer;
 
 pub use exceptions::FinishedExceptions;
+pub use groups::Beside;
 pub use reader::{PieceBounds, PieceReader};
 pub use schema::{EXCEPTIONS_KEY, SCHEMA_KEY};
 pub use writer::{FinishedPiece, FinishedSinks, LARGE_TUPLE, PieceLimits, PieceWriter, RowGroupDigest};

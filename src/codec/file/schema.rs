@@ -87,9 +87,8 @@ pub(super) fn writer_properties(
             properties.set_statistics_enabled(EnabledStatistics::None).set_offset_index_disabled(true);
     }
     for (path, choice) in choices {
-        let zstd = Compression::ZSTD(ZstdLevel::try_new(choice.level)?);
         properties = properties
-            .set_column_compression(path.clone(), zstd)
+            .set_column_compression(path.clone(), choice.compression)
             .set_column_dictionary_enabled(path.clone(), choice.encoding.is_none());
         if let Some(encoding) = choice.encoding {
             properties = properties.set_column_encoding(path.clone(), encoding);

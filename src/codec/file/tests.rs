@@ -58,7 +58,17 @@ fn limits() -> PieceLimits {
     PieceLimits { group_rows: 7, batch_rows: 3, ..PieceLimits::default() }
 }
 
+/// Written twice: with threads comes out what comes out without.
 fn write(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
+    let alone = write_by(shape, rows, limits, None);
+    let beside: Beside = Arc::new(|job| drop(std::thread::spawn(job)));
+    let threads = write_by(shape, rows, limits, Some(beside));
+    assert!(alone.piece == threads.piece && alone.sidecar == threads.sidecar);
+    assert_eq!(alone.finished, threads.finished);
+    alone
+}
+
+fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, beside: Option<Beside>) -> Written {
     let opened = Arc::new(Mutex::new(0));
     let count = opened.clone();
     let open = Box::new(move || {
@@ -66,6 +76,10 @@ fn write(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
         Ok(Vec::new())
     });
     let mut writer = PieceWriter::new(Vec::new(), shape, hasher(), limits, open).unwrap();
+    writer = match beside {
+        Some(beside) => writer.with_threads(beside),
+        None => writer,
+    };
     rows.iter().for_each(|row| writer.push(&mut tuple(row)).unwrap());
     let (finished, sinks) = writer.finish().unwrap();
     let opened = *opened.lock().unwrap();

@@ -8,9 +8,11 @@ use std::io::{self, Write};
 
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
 use parquet::file::metadata::KeyValue;
 
 use super::exceptions::{Exceptions, FinishedExceptions};
+use super::groups::{Beside, Encoder, Groups};
 use super::output::Output;
 use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
@@ -113,13 +115,14 @@ impl Column {
 }
 
 /// Writes one piece.
-pub struct PieceWriter<W: Write + Send> {
+pub struct PieceWriter<W: Write + Send + 'static> {
     shape: PieceShape,
     kept: usize,
     summer: RowSummer,
     limits: PieceLimits,
     columns: Vec<Column>,
-    output: Output<W>,
+    schema: SchemaRef,
+    encoder: Encoder<W>,
     exceptions: Exceptions<W>,
     exception_counts: Vec<u64>,
     rows: u64,
@@ -127,13 +130,11 @@ pub struct PieceWriter<W: Write + Send> {
     batch_rows: usize,
     /// Wire bytes of the batch: a cheap measure of what the builders hold.
     batch_bytes: usize,
-    group_rows: usize,
-    row_groups: Vec<RowGroupDigest>,
     /// A large tuple stands in the columns and waits to be encoded.
     due: bool,
 }
 
-impl<W: Write + Send> PieceWriter<W> {
+impl<W: Write + Send + 'static> PieceWriter<W> {
     /// Starts a piece on `sink`. `open_sidecar` is called at most once, when the first exception has to be written.
     pub fn new(
         sink: W,
@@ -146,23 +147,30 @@ impl<W: Write + Send> PieceWriter<W> {
             return Err(CodecError::Piece("a derived column stands before others".to_owned()));
         }
         let columns = shape.columns.len();
+        let output = Output::new(sink, shape, limits);
         Ok(Self {
             kept: shape.kept(),
             summer: RowSummer::of(hasher),
             limits,
             columns: shape.columns.iter().map(Column::new).collect(),
-            output: Output::new(sink, shape, limits),
+            schema: output.schema().clone(),
+            encoder: Encoder::new(Groups::new(output, limits)),
             exceptions: Exceptions::new(columns, limits.zstd_level, open_sidecar),
             exception_counts: vec![0; columns],
             rows: 0,
             copy_bytes: 0,
             batch_rows: 0,
             batch_bytes: 0,
-            group_rows: 0,
-            row_groups: Vec::new(),
             due: false,
             shape: shape.clone(),
         })
+    }
+
+    /// Batches are encoded by `beside` while the next one is decoded. What is written stays the same.
+    #[must_use]
+    pub fn with_threads(mut self, beside: Beside) -> Self {
+        self.encoder.use_threads(beside);
+        self
     }
 
     /// Adds one tuple as `TupleStream` cuts it. It is made canonical in place. After an error the piece is useless.
@@ -185,7 +193,7 @@ impl<W: Write + Send> PieceWriter<W> {
         self.copy_bytes += tuple.len() as u64;
         self.batch_rows += 1;
         self.batch_bytes += tuple.len();
-        if self.due { Ok(()) } else { self.close_what_is_full() }
+        if self.due { Ok(()) } else { self.encode_what_is_full() }
     }
 
     /// Takes a tuple's fields into the columns; gives where those that are not derived end.
@@ -230,18 +238,9 @@ impl<W: Write + Send> PieceWriter<W> {
     }
 
     #[inline]
-    fn close_what_is_full(&mut self) -> Result<(), CodecError> {
-        let group_full = self.group_rows + self.batch_rows >= self.limits.group_rows;
-        let batch_full =
-            self.batch_rows >= self.limits.batch_rows || self.batch_bytes >= self.limits.batch_bytes;
-        if !group_full && !batch_full && !self.has_grown() {
-            return Ok(());
-        }
-        self.encode_batch(false)?;
-        if group_full || self.memory() >= self.limits.group_bytes {
-            self.close_group()?;
-        }
-        Ok(())
+    fn encode_what_is_full(&mut self) -> Result<(), CodecError> {
+        let full = self.batch_rows >= self.limits.batch_rows || self.batch_bytes >= self.limits.batch_bytes;
+        if full || self.has_grown() { self.encode_batch(false) } else { Ok(()) }
     }
 
     /// Whether the columns hold much more than the wire bytes they came from: a numeric of ten bytes may have a text of
@@ -255,19 +254,14 @@ impl<W: Write + Send> PieceWriter<W> {
         self.columns.iter().map(|column| column.builder.bytes()).sum()
     }
 
-    /// Bytes that are held in memory.
-    pub fn memory(&self) -> usize {
-        self.decoded_bytes() + self.output.memory() + self.exceptions.memory()
-    }
-
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// About how large the file would be if it ended here: what is written, and what the open row group will take.
+    /// About how large the file would be if it ended here, but for the last batches.
     pub fn bytes_written(&self) -> u64 {
-        self.output.bytes() as u64
+        self.encoder.bytes()
     }
 
     /// `last`: no row will follow.
@@ -282,38 +276,30 @@ impl<W: Write + Send> PieceWriter<W> {
             placeholder.append_nulls(self.batch_rows);
             arrays.push(std::sync::Arc::new(placeholder.finish()));
         }
-        self.output.write(&RecordBatch::try_new(self.output.schema().clone(), arrays)?, last)?;
+        self.encoder.write(RecordBatch::try_new(self.schema.clone(), arrays)?, last)?;
         self.exceptions.end_batch()?;
-        self.group_rows += self.batch_rows;
         (self.batch_rows, self.batch_bytes) = (0, 0);
         Ok(())
     }
 
     fn close_group(&mut self) -> Result<(), CodecError> {
-        if self.group_rows == 0 {
-            return Ok(());
-        }
-        let (offset, length, blake3) = self.output.end_group()?;
-        let rows = std::mem::take(&mut self.group_rows) as u64;
-        self.row_groups.push(RowGroupDigest { offset, length, rows, blake3 });
-        Ok(())
+        self.encoder.wait()?.close()
     }
 
     /// Ends the piece: what the manifest needs, and the sinks for the caller to make durable.
     pub fn finish(mut self) -> Result<(FinishedPiece, FinishedSinks<W>), CodecError> {
         self.encode_batch(true)?;
-        self.close_group()?;
         let entries = self.exceptions.entries();
         let note = KeyValue::new(EXCEPTIONS_KEY.to_owned(), entries.to_string());
         let sidecar = self.exceptions.finish()?;
-        let (piece, bytes, blake3) = self.output.finish(note)?;
+        let (piece, bytes, blake3, row_groups) = self.encoder.finish(note)?;
         let (exceptions, sidecar) = sidecar.unzip();
         let finished = FinishedPiece {
             rows: self.rows,
             digest: self.summer.digest(),
             bytes,
             blake3,
-            row_groups: self.row_groups,
+            row_groups,
             exceptions,
             exception_counts: self.exception_counts,
             copy_bytes: self.copy_bytes,
