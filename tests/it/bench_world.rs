@@ -174,6 +174,12 @@ impl World {
     }
 }
 
+/// A database as the command takes it.
+pub(crate) fn uri(settings: &ConnectionSettings) -> String {
+    let host = settings.host.replace('/', "%2F");
+    format!("postgres://{}@{host}:{}/{}", settings.user, settings.port, settings.database)
+}
+
 /// Runs SQL in a database.
 pub(crate) async fn run(settings: &ConnectionSettings, sql: &str) {
     let bench = Workbench::connect(settings).await.unwrap();

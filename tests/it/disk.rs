@@ -8,7 +8,7 @@ use std::sync::Arc;
 use barkeep::base::Event;
 use barkeep::ops::verify::Level;
 
-use crate::bench_world::{World, nothing_half_made, run, value, words};
+use crate::bench_world::{World, nothing_half_made, run, uri, value, words};
 
 const TABLES: &str = "CREATE TABLE users (id bigint PRIMARY KEY, name text);
      CREATE TABLE bars (id bigint PRIMARY KEY, close numeric(18,6));
@@ -17,21 +17,13 @@ const TABLES: &str = "CREATE TABLE users (id bigint PRIMARY KEY, name text);
 
 /// Runs `barkeep dump` with the `when`-th of these system calls of every thread failing with `error`.
 fn dump_with_failing(world: &World, calls: &str, error: &str, when: u32) -> (Option<i32>, String) {
-    let settings = world.source();
-    let uri = format!(
-        "postgres://{}@{}:{}/{}",
-        settings.user,
-        settings.host.replace('/', "%2F"),
-        settings.port,
-        settings.database
-    );
     let output = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")])
         .args(["-e", &format!("inject={calls}:error={error}:when={when}")])
         .arg(env!("CARGO_BIN_EXE_barkeep"))
         .args(["--progress", "none", "--vault"])
         .arg(world.vault.root())
-        .args(["dump", "--data-only", &uri])
+        .args(["dump", "--data-only", &uri(&world.source())])
         .output()
         .expect("strace runs; `make test` installs it");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -8,19 +8,13 @@ use std::time::{Duration, Instant};
 
 use barkeep::base::Event;
 
-use crate::bench_world::{World, not_run, nothing_half_made, value};
+use crate::bench_world::{World, not_run, nothing_half_made, uri, value};
 use crate::large::peak;
 
 const MIB: u64 = 1 << 20;
 
 /// A rate that every machine can keep, and an eighth of it on top is noticed.
 const RATE: u64 = 8 * MIB;
-
-fn uri(world: &World) -> String {
-    let settings = world.source();
-    let host = settings.host.replace('/', "%2F");
-    format!("postgres://{}@{host}:{}/{}", settings.user, settings.port, settings.database)
-}
 
 fn barkeep(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_barkeep"));
@@ -177,14 +171,14 @@ async fn a_dump_lives_in_its_memory_whatever_the_table() {
         values.join(", ")
     );
     let world = World::with(&sql).await;
-    let dump = barkeep(&world, &["dump", "--data-only", "-j", "1", &uri(&world)]);
+    let dump = barkeep(&world, &["dump", "--data-only", "-j", "1", &uri(&world.source())]);
     // The negative control comes first: the bound is one.
     assert!(!little.runs(&dump, 20), "no dump lives in 12 MiB");
     nothing_half_made_but_garbage(&world);
     assert!(enough.runs(&dump, 300), "{} MiB are enough", BOUND / MIB);
     assert_eq!(world.vault.backups().unwrap().len(), 1);
     // The goal itself is of the program's own memory, without pages of files.
-    let own = peak(&world, &["dump", "--data-only", "-j", "1", &uri(&world)]);
+    let own = peak(&world, &["dump", "--data-only", "-j", "1", &uri(&world.source())]);
     assert!(own <= BOUND, "{} MiB of {}", own / MIB, BOUND / MIB);
 }
 

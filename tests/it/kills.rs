@@ -17,7 +17,7 @@ use barkeep::pg::ConnectionSettings;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio_postgres::NoTls;
 
-use crate::bench_world::{World, assert_same_schema, run, value};
+use crate::bench_world::{World, assert_same_schema, run, uri, value};
 
 /// A little of everything that has a step of its own, down to a row that names an index.
 const SOURCE: &str = "CREATE TYPE side AS ENUM ('buy', 'sell');
@@ -111,16 +111,6 @@ fn next_moment(
         None => Moment::After(whole.mul_f64(random.random_range(0.0..1.0))),
     };
     Some((moment, round.is_multiple_of(2)))
-}
-
-fn uri(settings: &ConnectionSettings) -> String {
-    format!(
-        "postgres://{}@{}:{}/{}",
-        settings.user,
-        settings.host.replace('/', "%2F"),
-        settings.port,
-        settings.database
-    )
 }
 
 fn barkeep(world: &World, arguments: &[&str]) -> Command {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use barkeep::ops::verify::Level;
 
-use crate::bench_world::{World, run, value};
+use crate::bench_world::{World, run, uri, value};
 
 const MIB: u64 = 1 << 20;
 /// What a run of one or two lanes may take beside four times its largest row (`docs/architecture.md`).
@@ -51,11 +51,6 @@ pub(crate) fn peak(world: &World, arguments: &[&str]) -> u64 {
     assert!(highest > 8 * MIB, "{arguments:?}: {highest} bytes is no process of ours");
     eprintln!("{}: {} MiB", arguments[0], highest / MIB);
     highest
-}
-
-fn uri(settings: &barkeep::pg::ConnectionSettings) -> String {
-    let host = settings.host.replace('/', "%2F");
-    format!("postgres://{}@{host}:{}/{}", settings.user, settings.port, settings.database)
 }
 
 /// Dumps, verifies, restores and compares with the binary, each within the bound.

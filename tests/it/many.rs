@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use barkeep::base::Event;
 use barkeep::ops::verify::Level;
-use barkeep::pg::ConnectionSettings;
 
-use crate::bench_world::{World, value};
+use crate::bench_world::{World, uri, value};
 
 const FEW: u64 = 100;
 const MANY: u64 = 500;
@@ -31,16 +30,6 @@ async fn world(tables: u64) -> World {
         ))
         .await;
     world
-}
-
-fn uri(settings: &ConnectionSettings) -> String {
-    format!(
-        "postgres://{}@{}:{}/{}",
-        settings.user,
-        settings.host.replace('/', "%2F"),
-        settings.port,
-        settings.database
-    )
 }
 
 fn succeeded(output: Output) -> String {
