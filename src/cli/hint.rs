@@ -1,12 +1,13 @@
 //! The one hint after an error: the next thing to do. Advice lives here and nowhere below, because only the command line
 //! knows what its user can type.
 
-use crate::base::BackupId;
+use crate::base::{BackupId, TableName};
 use crate::codec::CodecError;
 use crate::manifest::ManifestError;
 use crate::ops::OpsError;
 use crate::pg::PgError;
 use crate::pg::client_tools::ClientToolError;
+use crate::pipeline::dump::RowPlace;
 use crate::store::StoreError;
 
 /// Building one index over thousands of chunks or partitions locks them all, and their indexes.
@@ -27,6 +28,7 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::Rows { .. } => {
             "please report this with `barkeep show --columns` of the table; nothing was committed"
         }
+        OpsError::RowTooLarge { table, place, .. } => return Some(too_large(table, place)),
         OpsError::SourceChanged(_) => {
             "run again; if it happens every time, move the job that changes the table to another hour"
         }
@@ -62,6 +64,19 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::Interrupted(_) => "nothing was committed; run again",
     };
     Some(text.to_owned())
+}
+
+fn too_large(table: &TableName, place: &RowPlace) -> String {
+    let look = match place {
+        RowPlace::Ctid { relation, ctid } => {
+            format!("look at it: SELECT * FROM {} WHERE ctid = '{ctid}'; ", relation.sql())
+        }
+        RowPlace::Number { .. } => String::new(),
+    };
+    format!(
+        "{look}then give a higher --max-row (memory is for four of the largest row), make the row smaller, or leave it out: \
+         --where '{table}=…', -T '{table}'; nothing was committed"
+    )
 }
 
 fn usage(text: &str) -> Option<String> {

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::{OpsError, Services};
 use crate::base::{BackupId, Digest, Event, TableName};
 use crate::catalog::{Pattern, Relation, SourceFacts};
+use crate::codec::copy::MAX_TUPLE;
 use crate::manifest::{SealedManifest, SelectionRecord, Warning};
 use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
 use crate::pg::timescale::Surveyed;
@@ -57,6 +58,9 @@ pub struct DumpRequest {
     pub jobs: usize,
     /// Bytes of rows that all lanes together may read in a second.
     pub rate: Option<u64>,
+    /// The largest row that is taken, in bytes of COPY; memory is for four of them. Above 1 GiB it is 1 GiB, which is what
+    /// PostgreSQL can send.
+    pub max_row: u64,
     /// How long to wait for one lock, as `lock_timeout` takes it.
     pub lock_timeout: Duration,
     /// Rows of hypertables from one position on, or before one.
@@ -89,6 +93,7 @@ impl DumpRequest {
             strict: false,
             jobs: 2,
             rate: None,
+            max_row: MAX_TUPLE as u64,
             lock_timeout: Duration::from_secs(30),
             slice: TimeSlice::default(),
             skip_tiered: false,

@@ -6,6 +6,7 @@ use crate::base::{Clock, Events, Silent, SystemClock, TableName};
 use crate::codec::CodecError;
 use crate::pg::PgError;
 use crate::pg::client_tools::ClientToolError;
+use crate::pipeline::dump::RowPlace;
 use crate::store::StoreError;
 
 /// What every operation needs from outside.
@@ -77,6 +78,18 @@ pub enum OpsError {
         /// Why.
         source: CodecError,
     },
+    /// A row is larger than may be.
+    #[error("{place} has {bytes} bytes, and --max-row allows {bound}")]
+    RowTooLarge {
+        /// Which table was asked for.
+        table: TableName,
+        /// Which row.
+        place: RowPlace,
+        /// How large it is, as a tuple of COPY.
+        bytes: u64,
+        /// What is allowed.
+        bound: u64,
+    },
     /// The source changed under the dump or the snapshot is gone.
     #[error("the source changed under the dump: {0}")]
     SourceChanged(String),
@@ -137,7 +150,7 @@ impl OpsError {
     /// The exit code this error ends the program with.
     pub fn exit_code(&self) -> u8 {
         let code = match self {
-            Self::Usage(_) => ExitCode::Usage,
+            Self::Usage(_) | Self::RowTooLarge { .. } => ExitCode::Usage,
             Self::Pg(error) => return pg_code(error),
             Self::Store(error) => store_code(error),
             // A full disk reaches us through the Parquet writer, wrapped twice.

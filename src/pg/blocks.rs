@@ -2,13 +2,15 @@
 //!
 //! A bound in blocks would be none: a row of a hundred megabytes is one block, and four of them would wait in line. A
 //! block counts from before it is filled until it is dropped, so whoever decodes it holds on to it meanwhile. Where there
-//! is no room the connection is not read, and the server's COPY waits.
+//! is no room the connection is not read, and the server's COPY waits. A row that is too large is not received at all:
+//! its length stands in front of it, and that ends the way.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::pace::Pace;
+use crate::codec::copy::MAX_TUPLE;
 
 /// Bytes handed over at once.
 pub const BLOCK: usize = 256 << 10;
@@ -30,29 +32,53 @@ pub struct Room {
     _permit: OwnedSemaphorePermit,
 }
 
+/// A row that was too large to be received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// How large it is.
+    pub bytes: u64,
+    /// How it begins: enough for the first fields, where they are short.
+    pub head: Vec<u8>,
+}
+
+/// What a sender may send.
+enum Sent {
+    Block(Block),
+    Refused(Refused),
+}
+
 /// The connection's end.
 #[derive(Clone)]
 pub struct Sender {
-    blocks: mpsc::UnboundedSender<Block>,
+    blocks: mpsc::UnboundedSender<Sent>,
     room: Arc<Semaphore>,
     pace: Option<Arc<Pace>>,
+    /// The largest row that is taken.
+    pub(super) largest: usize,
 }
 
 /// The thread's end. Dropping it tells the sender to stop.
 pub struct Receiver {
-    blocks: mpsc::UnboundedReceiver<Block>,
+    blocks: mpsc::UnboundedReceiver<Sent>,
     room: Arc<Semaphore>,
+    refused: Option<Refused>,
 }
 
 /// Nobody listens any more.
 #[derive(Debug)]
 pub struct Deaf;
 
-/// A way for one COPY, no faster than `pace`.
+/// A way for one COPY, no faster than `pace`, for every row that a server can send.
 pub fn channel(pace: Option<Arc<Pace>>) -> (Sender, Receiver) {
+    bounded_channel(pace, MAX_TUPLE)
+}
+
+/// The same, which ends at a row of more than `largest` bytes.
+pub fn bounded_channel(pace: Option<Arc<Pace>>, largest: usize) -> (Sender, Receiver) {
     let room = Arc::new(Semaphore::new(BOUND));
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Sender { blocks: sender, room: Arc::clone(&room), pace }, Receiver { blocks: receiver, room })
+    let sender = Sender { blocks: sender, room: Arc::clone(&room), pace, largest };
+    (sender, Receiver { blocks: receiver, room, refused: None })
 }
 
 impl Sender {
@@ -73,7 +99,14 @@ impl Sender {
         if let Some(pace) = &self.pace {
             pace.spend(bytes.len());
         }
-        self.blocks.send(Block { bytes, room }).map_err(|_| Deaf)
+        self.blocks.send(Sent::Block(Block { bytes, room })).map_err(|_| Deaf)
+    }
+
+    /// Says that a row is too large. Nothing is taken any more.
+    pub(super) fn refuse(&self, refused: Refused) -> Deaf {
+        // Whoever has left needs not be told.
+        let _ = self.blocks.send(Sent::Refused(refused));
+        Deaf
     }
 
     /// Waits until nobody listens any more.
@@ -83,9 +116,32 @@ impl Sender {
 }
 
 impl Receiver {
-    /// The next block; `None` at the end.
+    /// The next block; `None` at the end, or at a row that was refused.
     pub fn blocking_recv(&mut self) -> Option<Block> {
-        self.blocks.blocking_recv()
+        let sent = if self.refused.is_some() { None } else { self.blocks.blocking_recv() };
+        self.received(sent)
+    }
+
+    /// The row that ended the way, where one did.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    fn received(&mut self, sent: Option<Sent>) -> Option<Block> {
+        match sent? {
+            Sent::Block(block) => Some(block),
+            Sent::Refused(refused) => {
+                self.refused = Some(refused);
+                None
+            }
+        }
+    }
+
+    /// The next block, where one is there already.
+    #[cfg(test)]
+    pub(super) fn try_recv(&mut self) -> Option<Block> {
+        let sent = if self.refused.is_some() { None } else { self.blocks.try_recv().ok() };
+        self.received(sent)
     }
 }
 
@@ -116,13 +172,13 @@ mod tests {
             assert!(!waits(&sender, BLOCK).await);
         }
         assert!(waits(&sender, 1).await);
-        let held: Vec<Block> = (0..4).map(|_| receiver.blocks.try_recv().unwrap()).collect();
+        let held: Vec<Block> = (0..4).map(|_| receiver.try_recv().unwrap()).collect();
         assert!(waits(&sender, 1).await, "what is being decoded still counts");
         drop(held);
         assert!(!waits(&sender, 100 * BLOCK).await);
         assert!(waits(&sender, 100 * BLOCK).await, "one row of this size at a time");
         assert!(waits(&sender, 1).await);
-        drop(receiver.blocks.try_recv().unwrap());
+        drop(receiver.try_recv().unwrap());
         assert!(!waits(&sender, BLOCK).await);
     }
 

@@ -98,6 +98,11 @@ impl PgError {
         self.code().is_some_and(|code| code.code() == "40001")
     }
 
+    /// The statement was ended because somebody asked for it.
+    pub fn is_cancelled(&self) -> bool {
+        self.code() == Some(&SqlState::QUERY_CANCELED)
+    }
+
     /// The connection is gone (or never came to be), as against a statement that was refused.
     pub fn is_connection_lost(&self) -> bool {
         match self {

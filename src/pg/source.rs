@@ -313,6 +313,11 @@ impl Locked {
         matches!(answer.await, Ok(Ok(())))
     }
 
+    /// A statement of the leader's own transaction.
+    pub async fn run(&self, sql: &str) -> Result<(), PgError> {
+        execute(&self.client, "in the dump's transaction", sql).await
+    }
+
     /// The leader's own connection as a lane: the one that can read a table although an ALTER is queued behind its lock.
     pub fn own_lane(&self) -> &Session {
         &self.client

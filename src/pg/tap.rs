@@ -211,7 +211,11 @@ impl<S> Tap<S> {
         let end = self.at.saturating_add(left).min(self.incoming.len());
         if let Some(filler) = &mut self.filler {
             match filler.poll_room(cx) {
-                Poll::Ready(Ok(())) => filler.take(&self.incoming[self.at..end]),
+                Poll::Ready(Ok(())) => {
+                    if filler.take(&self.incoming[self.at..end]).is_err() {
+                        self.filler = None;
+                    }
+                }
                 Poll::Ready(Err(_)) => self.filler = None,
                 Poll::Pending => {
                     // Registered first, and looked at again: who leaves in between is not missed.
@@ -348,5 +352,7 @@ fn copied(tag: &[u8]) -> Option<u64> {
     text.strip_suffix('\0')?.parse().ok()
 }
 
+#[cfg(test)]
+mod pieces;
 #[cfg(test)]
 mod tests;

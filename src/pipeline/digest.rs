@@ -3,7 +3,7 @@
 use crate::base::RowsetDigest;
 use crate::codec::CodecError;
 use crate::codec::column::canonical_tuple;
-use crate::codec::copy::TupleStream;
+use crate::codec::copy::{MAX_TUPLE, TupleStream};
 use crate::codec::rowset::RowHasher;
 use crate::manifest::Mapping;
 use crate::pg::blocks::{self, Block};
@@ -56,6 +56,10 @@ pub async fn of_query(
                 Ok(())
             })?;
             drop(room);
+        }
+        if let Some(refused) = received.refused() {
+            let (what, bytes) = ("a row", refused.bytes);
+            return Err(CodecError::TooLarge { what, bytes, bound: MAX_TUPLE as u64 });
         }
         stream.finish()?;
         Ok::<_, CodecError>(digest)

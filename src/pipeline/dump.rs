@@ -1,6 +1,7 @@
 //! Lanes: connections that read units under one snapshot, each feeding a thread that encodes and stores.
 
 mod chunk;
+mod large;
 mod late;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +15,12 @@ use crate::base::{BackupId, Event, Events, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::TupleStream;
 use crate::manifest::Piece;
-use crate::pg::blocks::{self, Block};
+use crate::pg::blocks::{self, Block, Refused};
 use crate::pg::timescale::{ChunkLane, ChunkRead};
 use crate::pg::{Lane, Locked, Pace, PgError, Session, copy_out};
 use crate::store::{StoreError, Vault};
 
+pub use large::RowPlace;
 pub use late::LateJob;
 
 /// Attempts at one unit when its connection breaks.
@@ -97,6 +99,18 @@ pub enum DumpError {
         /// Why.
         source: SinkError,
     },
+    /// A row that is larger than was asked for.
+    #[error("{place} has {bytes} bytes, the bound is {bound}")]
+    TooLarge {
+        /// Which table.
+        table: TableName,
+        /// Which row.
+        place: RowPlace,
+        /// How large it is, as a tuple of COPY.
+        bytes: u64,
+        /// What is allowed.
+        bound: u64,
+    },
     /// Files of a unit that is to be read again cannot be removed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -132,6 +146,8 @@ pub struct Lanes<'a> {
     pub patience: Duration,
     /// How fast rows may be read.
     pub pace: Option<Arc<Pace>>,
+    /// The largest row that is taken, in bytes of COPY.
+    pub max_row: usize,
 }
 
 /// The connections of one lane, opened when they are needed.
@@ -205,7 +221,7 @@ impl Lanes<'_> {
         }
         // What a lane could not lock is read by the leader, who holds the lock already.
         for job in refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let received = self.receive(self.locked.own_lane(), &job).await?;
+            let received = self.receive_as_leader(&job).await?;
             let mut writing = Some(self.write(received));
             dumped.stored.extend(self.written(&mut writing, &open).await?);
         }
@@ -288,16 +304,18 @@ impl Lanes<'_> {
         if job.reading == Reading::Table && !lane.try_lock(&job.name).await? {
             return Ok(Attempt::Refused);
         }
-        let received = self.receive(lane.client(), job).await?;
-        Ok(Attempt::Received(Box::new(received)))
+        match self.receive(lane.client(), job).await {
+            Err(error) => Err(self.placed_by_a_new_lane(error, job).await),
+            Ok(received) => Ok(Attempt::Received(Box::new(received))),
+        }
     }
 
     /// Runs a unit's COPY to its end; all but the last rows are encoded by then.
     async fn receive(&self, session: &Session, job: &UnitJob) -> Result<Received, DumpError> {
-        let (sender, received) = blocks::channel(self.pace.clone());
+        let (sender, received) = blocks::bounded_channel(self.pace.clone(), self.max_row);
         let encoder = {
-            let (job, events) = (job.clone(), Arc::clone(self.events));
-            tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))
+            let (job, events, max_row) = (job.clone(), Arc::clone(self.events), self.max_row);
+            tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref(), max_row))
         };
         let sent = copy_out(session, &job.sql, &format!("COPY of {}", job.name), sender).await;
         if let Ok(None) = sent {
@@ -307,7 +325,11 @@ impl Lanes<'_> {
         // The connection's error is the cause where there are both: the encoder then only saw the stream end early.
         let said = sent?;
         let failed = |source| DumpError::Sink { table: job.name.clone(), source };
-        let (stream, sink) = encoded.map_err(failed)?;
+        let Encoded { stream, sink, refused } = encoded.map_err(failed)?;
+        if let Some(Refused { bytes, .. }) = refused {
+            let (place, bound) = (RowPlace::numbered(job, stream.tuples()), self.max_row as u64);
+            return Err(DumpError::TooLarge { table: job.name.clone(), place, bytes, bound });
+        }
         let Some(said) = said else { return Err(DumpError::Thread(job.name.clone())) };
         let rows = stream.finish().map_err(|error| failed(error.into()))?;
         agree(said, rows, rows).map_err(|error| failed(error.into()))?;
@@ -353,13 +375,22 @@ async fn cancel(session: &Session) {
     }
 }
 
+/// A unit as far as its rows came.
+struct Encoded {
+    stream: TupleStream,
+    sink: Box<UnitSink>,
+    /// The row that was too large.
+    refused: Option<Refused>,
+}
+
 fn encode(
     job: &UnitJob,
     mut blocks: blocks::Receiver,
     events: &dyn Events,
-) -> Result<(TupleStream, Box<UnitSink>), SinkError> {
+    max_row: usize,
+) -> Result<Encoded, SinkError> {
     let mut sink = Box::new(UnitSink::begin(job.target.clone()));
-    let mut stream = TupleStream::new(job.target.shape.columns.len());
+    let mut stream = TupleStream::with_bound(job.target.shape.columns.len(), max_row);
     let mut told = 0;
     while let Some(block) = blocks.blocking_recv() {
         let Block { bytes: block, room } = block;
@@ -384,7 +415,7 @@ fn encode(
         told += rows;
         events.emit(Event::Progress { table: job.name.clone(), rows, bytes });
     }
-    Ok((stream, sink))
+    Ok(Encoded { stream, sink, refused: blocks.refused().cloned() })
 }
 
 #[cfg(test)]

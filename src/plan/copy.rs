@@ -48,6 +48,11 @@ pub fn copy_out_in_order<'a>(
     format!("COPY (SELECT {} FROM {relation}{filter}{order}) TO STDOUT (FORMAT binary)", list.join(", "))
 }
 
+/// A COPY out, with each row's place in its table as the first field.
+pub fn with_places(copy_out: &str) -> Option<String> {
+    Some(format!("COPY (SELECT ctid, {}", copy_out.strip_prefix("COPY (SELECT ")?))
+}
+
 /// `COPY … FROM STDIN (FORMAT binary)` with an explicit list of the columns that are restored.
 pub fn copy_in(target: &TableName, columns: &[TableColumn]) -> String {
     copy_in_as(target, columns, "FORMAT binary")

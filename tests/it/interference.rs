@@ -31,7 +31,7 @@ fn queued(world: &World, statements: &[&'static str]) -> Vec<tokio::task::JoinHa
 }
 
 /// Waits, inside a progress callback, until that many sessions of this database wait for a lock.
-fn until_waiting(world: &World, count: usize) {
+pub(crate) fn until_waiting(world: &World, count: usize) {
     let settings = world.source();
     let question = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",

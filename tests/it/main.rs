@@ -14,6 +14,7 @@ mod golden;
 mod interference;
 mod kills;
 mod large;
+mod large_rows;
 mod many;
 mod mutations;
 mod oracle;

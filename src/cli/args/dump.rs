@@ -1,5 +1,6 @@
 //! `dump`: which database, which tables, and what the backup is called. The selection is shared with `restore`.
 
+use crate::codec::copy::MAX_TUPLE;
 use crate::plan::chunks::Bound;
 
 /// Which tables.
@@ -50,6 +51,9 @@ pub struct DumpArgs {
     /// Read at most so many bytes of rows a second, all lanes together: 500K, 20M, 1.5G (powers of 1024)
     #[arg(long, value_name = "BYTES", value_parser = bytes_per_second)]
     pub rate: Option<u64>,
+    /// End at a row of more bytes than this, and say which it is: 64M, 1G (powers of 1024). Memory is for four of the largest row
+    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = row_bytes)]
+    pub max_row: u64,
     /// A name to find this backup by
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
@@ -75,6 +79,22 @@ pub struct DumpArgs {
 
 /// `20M` and the like; at least a kibibyte, below which nobody would see the end.
 fn bytes_per_second(text: &str) -> Result<u64, String> {
+    let bytes = bytes(text)?;
+    if (1024.0..1e15).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err("between 1K and 1e15 bytes".to_owned())
+    }
+}
+
+/// The same, up to what PostgreSQL itself can send as one row.
+fn row_bytes(text: &str) -> Result<u64, String> {
+    let bytes = bytes(text)?;
+    let most = MAX_TUPLE as f64;
+    if (1024.0..=most).contains(&bytes) { Ok(bytes as u64) } else { Err("between 1K and 1G".to_owned()) }
+}
+
+fn bytes(text: &str) -> Result<f64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_lowercase().trim_end_matches("ib") {
         "" => 1,
@@ -84,17 +104,12 @@ fn bytes_per_second(text: &str) -> Result<u64, String> {
         other => return Err(format!("{other} is no unit: K, M or G")),
     };
     let number: f64 = digits.parse().map_err(|_| format!("{digits:?} is no number"))?;
-    let bytes = number * unit as f64;
-    if (1024.0..1e15).contains(&bytes) {
-        Ok(bytes as u64)
-    } else {
-        Err("between 1K and 1e15 bytes".to_owned())
-    }
+    Ok(number * unit as f64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bytes_per_second;
+    use super::{bytes_per_second, row_bytes};
 
     #[test]
     fn a_rate_has_a_number_and_a_unit() {
@@ -103,6 +118,14 @@ mod tests {
         assert_eq!(bytes_per_second("4096"), Ok(4096));
         for wrong in ["", "M", "20X", "1e", "-5M", "0", "nan", "infM"] {
             assert!(bytes_per_second(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_no_larger_than_a_server_can_send() {
+        assert_eq!((row_bytes("64M"), row_bytes("1GiB")), (Ok(64 << 20), Ok(1 << 30)));
+        for wrong in ["1.001G", "1023", "0", "-1M", "nan", "x"] {
+            assert!(row_bytes(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -60,6 +60,7 @@ fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> 
         strict: args.strict || file.strict,
         jobs: context.jobs(args.jobs),
         rate: args.rate,
+        max_row: args.max_row,
         pg_dump: context.tools.setting.clone(),
         path: context.tools.path.clone(),
         dry_run: args.dry_run,

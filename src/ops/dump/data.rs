@@ -9,6 +9,7 @@ use super::chunks::Chunked;
 use super::earlier::{Carried, Earlier};
 use crate::base::{Event, TableName, path_segment};
 use crate::catalog::Relation;
+use crate::codec::copy::MAX_TUPLE;
 use crate::manifest::{ChunkUnit, LateRead, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning};
 use crate::ops::OpsError;
 use crate::pg::Locked;
@@ -86,6 +87,7 @@ impl Run<'_> {
             // For ever is too long for a lock that only the end of the dump may free.
             patience: if patience.is_zero() { CHUNK_PATIENCE } else { patience },
             pace: self.pace.clone(),
+            max_row: usize::try_from(self.request.max_row).unwrap_or(usize::MAX).min(MAX_TUPLE),
         }
     }
 
@@ -427,6 +429,9 @@ fn unit_sql(table: &Table, unit: &UnitPlan) -> String {
 pub(super) fn dump_error(error: DumpError) -> OpsError {
     match error {
         DumpError::Pg(error) => snapshot_lost(error),
+        DumpError::TooLarge { table, place, bytes, bound } => {
+            OpsError::RowTooLarge { table, place, bytes, bound }
+        }
         DumpError::Sink { table, source: SinkError::Codec(source) } => OpsError::Rows { table, source },
         DumpError::Sink { source: SinkError::Store(source), .. } | DumpError::Store(source) => {
             OpsError::Store(source)

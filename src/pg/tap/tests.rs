@@ -1,34 +1,15 @@
 //! What a tap takes, what it lets pass and what it hears, wherever the bytes are cut.
 
-use std::collections::VecDeque;
-
 use tokio::io::AsyncReadExt as _;
 
-use super::super::blocks::{self, BLOCK, Receiver};
+use super::super::blocks::{self, BLOCK, Receiver, Refused};
 use super::super::intake::Directed;
+use super::pieces::Pieces;
 use super::*;
+use crate::codec::copy;
 
-/// A stream that gives its bytes in pieces, and then ends.
-struct Pieces(VecDeque<Vec<u8>>);
-
-impl Pieces {
-    fn of(bytes: &[u8], size: usize) -> Self {
-        Self(bytes.chunks(size).map(<[u8]>::to_vec).collect())
-    }
-}
-
-impl AsyncRead for Pieces {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Some(mut piece) = this.0.pop_front() {
-            let rest = piece.split_off(piece.len().min(buf.remaining()));
-            buf.put_slice(&piece);
-            if !rest.is_empty() {
-                this.0.push_front(rest);
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
+fn pieces(bytes: &[u8], size: usize) -> Pieces {
+    Pieces(bytes.chunks(size).map(<[u8]>::to_vec).collect())
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -53,7 +34,11 @@ fn listen() -> Heard {
 
 impl Heard {
     fn direct(&self) -> (Directed, Receiver) {
-        let (sender, receiver) = blocks::channel(None);
+        self.direct_bounded(usize::MAX)
+    }
+
+    fn direct_bounded(&self, largest: usize) -> (Directed, Receiver) {
+        let (sender, receiver) = blocks::bounded_channel(None, largest);
         (self.intake.direct(sender), receiver)
     }
 }
@@ -101,7 +86,7 @@ async fn rows_are_taken_and_the_rest_passes_wherever_the_bytes_are_cut() {
         let heard = listen();
         let (directed, receiver) = heard.direct();
         let taken = collect(receiver);
-        let passed = read_all(Tap::plain(Pieces::of(&all, size), heard.listener)).await;
+        let passed = read_all(Tap::plain(pieces(&all, size), heard.listener)).await;
         assert_eq!(passed, rest, "pieces of {size}");
         drop(directed);
         let taken = taken.join().unwrap();
@@ -115,7 +100,7 @@ async fn rows_are_taken_and_the_rest_passes_wherever_the_bytes_are_cut() {
 async fn without_anybody_who_wants_rows_everything_passes() {
     let (all, _) = conversation(&rows());
     let heard = listen();
-    assert_eq!(read_all(Tap::plain(Pieces::of(&all, 777), heard.listener)).await, all);
+    assert_eq!(read_all(Tap::plain(pieces(&all, 777), heard.listener)).await, all);
     assert_eq!(*heard.ends.borrow(), Some(CopyEnd::Copied(12_345_678_901)));
 }
 
@@ -126,7 +111,7 @@ async fn many_rows_fill_blocks() {
     let heard = listen();
     let (directed, receiver) = heard.direct();
     let taken = collect(receiver);
-    read_all(Tap::plain(Pieces::of(&all, 50_000), heard.listener)).await;
+    read_all(Tap::plain(pieces(&all, 50_000), heard.listener)).await;
     drop(directed);
     let sizes: Vec<usize> = taken.join().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 3_000_000);
@@ -141,7 +126,7 @@ async fn a_reader_that_stands_still_stops_the_stream_and_one_that_left_does_not(
     let bytes = all.len();
     let heard = listen();
     let (directed, receiver) = heard.direct();
-    let mut tap = Tap::plain(Pieces::of(&all, 10_000), heard.listener);
+    let mut tap = Tap::plain(pieces(&all, 10_000), heard.listener);
     let left = |tap: &Tap<Pieces>| tap.stream.0.iter().map(Vec::len).sum::<usize>();
     let mut passed = Vec::new();
     let waited = tokio::time::timeout(Duration::from_millis(200), tap.read_to_end(&mut passed)).await;
@@ -155,6 +140,60 @@ async fn a_reader_that_stands_still_stops_the_stream_and_one_that_left_does_not(
     assert!(passed.starts_with(&rest[..5]) && passed.ends_with(&rest[rest.len() - 30..]));
 }
 
+/// What a receiver of rows of at most so many bytes gets, and the row that it did not.
+async fn taken(all: &[u8], size: usize, largest: usize) -> (Vec<u8>, Option<Refused>) {
+    let heard = listen();
+    let (directed, mut receiver) = heard.direct_bounded(largest);
+    let thread = std::thread::spawn(move || {
+        let mut taken = Vec::new();
+        while let Some(block) = receiver.blocking_recv() {
+            taken.extend(block.bytes);
+        }
+        (taken, receiver.refused().cloned())
+    });
+    read_all(Tap::plain(pieces(all, size), heard.listener)).await;
+    drop(directed);
+    thread.join().unwrap()
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_large_is_refused_with_what_came_before_it_taken() {
+    let header = copy::HEADER.to_vec();
+    let large: Vec<u8> = (0..=255).cycle().take(BLOCK + 7).collect();
+    let rows = [[&header[..], b"first"].concat(), b"second".to_vec(), large.clone(), b"last".to_vec()];
+    let (all, _) = conversation(&rows);
+    for size in (1..60).chain([1000, 8192, all.len()]) {
+        let (before, refused) = taken(&all, size, BLOCK + 6).await;
+        assert_eq!(before, rows[..2].concat(), "pieces of {size}");
+        let expected = Refused { bytes: large.len() as u64, head: large[..16].to_vec() };
+        assert_eq!(refused, Some(expected), "pieces of {size}");
+    }
+    // The negative control: one byte more is enough.
+    assert_eq!(taken(&all, 1000, BLOCK + 7).await, (rows.concat(), None));
+}
+
+#[tokio::test]
+async fn the_header_of_the_stream_is_no_part_of_the_first_row() {
+    let row = vec![3; 100];
+    let (all, _) = conversation(&[[&copy::HEADER[..], &row].concat(), row.clone()]);
+    assert_eq!(taken(&all, 7, 100).await.1, None);
+    assert_eq!(taken(&all, 7, 99).await, (Vec::new(), Some(Refused { bytes: 100, head: vec![3; 16] })));
+}
+
+/// A length is all that a server needs to lie about: memory is for what comes.
+#[tokio::test]
+async fn no_memory_is_had_for_a_length_that_no_row_has() {
+    let lie = [&[b'd', 0xff, 0xff, 0xff, 0xff][..], &[1; 100]].concat();
+    let (sender, receiver) = blocks::channel(None);
+    let heard = listen();
+    let directed = heard.intake.direct(sender);
+    read_all(Tap::plain(pieces(&lie, 9), heard.listener)).await;
+    drop(directed);
+    let mut receiver = receiver;
+    assert!(receiver.try_recv().is_none());
+    assert_eq!(receiver.refused().map(|refused| refused.bytes), Some(u64::from(u32::MAX) - 4 - 19));
+}
+
 #[tokio::test]
 async fn nothing_is_heard_of_ciphertext_and_all_after_a_refusal_of_tls() {
     let (all, rest) = conversation(&rows());
@@ -163,7 +202,7 @@ async fn nothing_is_heard_of_ciphertext_and_all_after_a_refusal_of_tls() {
         let (directed, receiver) = heard.direct();
         let taken = collect(receiver);
         let bytes = [&[answer][..], &all].concat();
-        let passed = read_all(Tap::before_tls(Pieces::of(&bytes, 7), heard.listener)).await;
+        let passed = read_all(Tap::before_tls(pieces(&bytes, 7), heard.listener)).await;
         assert_eq!(passed[0], answer);
         assert_eq!(&passed[1..], if hears { &rest[..] } else { &all[..] });
         drop(directed);
@@ -178,7 +217,7 @@ async fn an_error_ends_the_copy_and_is_heard() {
     let heard = listen();
     let (directed, receiver) = heard.direct();
     let taken = collect(receiver);
-    let passed = read_all(Tap::plain(Pieces::of(&bytes, 3), heard.listener)).await;
+    let passed = read_all(Tap::plain(pieces(&bytes, 3), heard.listener)).await;
     assert_eq!(passed, [message(b'H', b""), message(b'E', b"SERROR\0\0")].concat());
     drop(directed);
     assert!(taken.join().unwrap().is_empty(), "an unfinished block is not handed on");
@@ -189,7 +228,7 @@ async fn an_error_ends_the_copy_and_is_heard() {
 async fn a_tag_without_a_number_or_too_long_is_no_count() {
     for tag in [&b"COPY \0"[..], b"COPY x\0", b"COPY 1", b"COPYX 1\0", &[b'C'; 4000]] {
         let heard = listen();
-        read_all(Tap::plain(Pieces::of(&message(b'C', tag), 4096), heard.listener)).await;
+        read_all(Tap::plain(pieces(&message(b'C', tag), 4096), heard.listener)).await;
         assert_eq!(*heard.ends.borrow(), None, "{tag:?}");
     }
 }

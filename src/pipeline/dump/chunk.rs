@@ -13,7 +13,10 @@ impl Lanes<'_> {
         chunk: &ChunkRead,
     ) -> Result<Attempt, DumpError> {
         let before = lane.begin_marked(&self.locked.snapshot.name, self.patience, chunk).await?;
-        let read = self.read_counted(lane, job, chunk).await;
+        let read = match self.read_counted(lane, job, chunk).await {
+            Err(error) => Err(self.placed_in_a_chunk(error, job).await),
+            read => read,
+        };
         if let Err(error) = &read
             && !was_refused(error)
         {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use barkeep::base::{Event, TableName};
+use barkeep::ops::OpsError;
 use barkeep::ops::verify::Level;
 use barkeep::pg::workbench::Workbench;
 
@@ -234,4 +235,34 @@ async fn a_licence_that_hides_compressed_rows_is_refused() {
         words(&error)
     );
     nothing_half_made(&timescale.world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_too_large_is_named_with_its_chunk() {
+    let timescale = Timescale::with(
+        "CREATE TABLE notes (time timestamptz NOT NULL, n int, t text);
+         SELECT create_hypertable('notes', 'time', chunk_time_interval => interval '1 day');
+         INSERT INTO notes SELECT '2026-01-01'::timestamptz + i * interval '1 minute', i, 'x' FROM generate_series(1, 5000) i;
+         UPDATE notes SET t = repeat('y', 2 * 1024 * 1024) WHERE n = 3333",
+    )
+    .await;
+    let place = "SELECT tableoid::regclass || ' with ctid ' || ctid FROM notes WHERE length(t) > 1000";
+    let expected = format!("the row of {}", timescale.value(place).await.unwrap());
+    let bounded =
+        || timescale.world.dump_with(|request| (request.max_row, request.data_only) = (1 << 20, true));
+    let Err(OpsError::RowTooLarge { place, .. }) = bounded().await else { panic!("the row is refused") };
+    assert_eq!(place.to_string(), expected);
+    nothing_half_made(&timescale.world);
+    if !timescale.lacks_full("a_row_that_is_too_large_is_named_with_its_chunk: compressed") {
+        let compress =
+            "ALTER TABLE notes SET (timescaledb.compress); SELECT compress_chunk(show_chunks('notes'))";
+        timescale.world.run(compress).await;
+        let Err(OpsError::RowTooLarge { place, .. }) = bounded().await else { panic!("the row is refused") };
+        // Rows that are compressed have no ctid of their own.
+        let chunk = expected.trim_start_matches("the row of ").split(' ').next().unwrap();
+        assert!(place.to_string().contains(&format!(" of {chunk} ")), "{place}");
+        nothing_half_made(&timescale.world);
+    }
+    timescale.world.run("UPDATE notes SET t = 'small' WHERE n = 3333").await;
+    assert_eq!(bounded().await.unwrap().rows, 5000);
 }
