@@ -10,8 +10,10 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 DEMO_VAULT ?= demo-vault
 BENCH ?=
+TIME ?= 60
+FUZZ ?=
 
-.PHONY: help demo build test bench bench-peers bench-stages lint clean setup-build setup-postgres setup-docker setup-python setup-faults
+.PHONY: help demo build test bench bench-peers bench-stages fuzz lint clean setup-build setup-postgres setup-docker setup-python setup-faults
 
 help: ## Say what can be made
 	@echo "barkeep keeps your market bars, and the rest of the trading database."
@@ -44,11 +46,17 @@ bench-stages: setup-build setup-docker ## Measure each stage by itself, and Time
 	@$(CARGO) bench --locked --bench codec
 	@$(CARGO) bench --locked --bench timescale
 
+fuzz: setup-build ## Fuzz each decoder for TIME seconds (60), or those in FUZZ (make fuzz TIME=600 FUZZ='copy tap')
+	@TIME="$(TIME)" FUZZ="$(FUZZ)" scripts/fuzz.sh
+
 lint: setup-build ## Formatting, clippy, docs and licences; any warning is an error
 	@echo "lint: cargo fmt --check"
 	@$(CARGO) fmt --all --check
 	@echo "lint: cargo clippy"
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@echo "lint: cargo fmt --check and clippy of the fuzz targets"
+	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	@$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 	@echo "lint: cargo doc"
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	@scripts/lint-deps.sh

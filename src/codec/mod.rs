@@ -13,3 +13,10 @@ pub mod shape;
 mod wire;
 
 pub use error::CodecError;
+
+/// The tests' wire values by mapping, as the first inputs of the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn samples() -> Vec<(crate::manifest::Mapping, Vec<Vec<u8>>)> {
+    column::samples::all()
+}

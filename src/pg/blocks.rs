@@ -138,7 +138,7 @@ impl Receiver {
     }
 
     /// The next block, where one is there already.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn try_recv(&mut self) -> Option<Block> {
         let sent = if self.refused.is_some() { None } else { self.blocks.try_recv().ok() };
         self.received(sent)

@@ -21,6 +21,10 @@ mod tls;
 mod types;
 pub mod workbench;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use tap::fuzzing;
+
 pub use connect::{STARTUP_OPTIONS, Session};
 pub use error::PgError;
 pub use offer::{NoOffer, Offer};

@@ -25,7 +25,7 @@ pub use encoder::ColumnEncoder;
 pub use fits::fits;
 pub use types::arrow_type;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -232,3 +232,13 @@ async fn a_tag_without_a_number_or_too_long_is_no_count() {
         assert_eq!(*heard.ends.borrow(), None, "{tag:?}");
     }
 }
+
+#[tokio::test]
+async fn a_tag_is_looked_for_in_no_other_message() {
+    let bytes = [message(b'C', b""), message(b'N', b"COPY 7\0"), message(b'S', b"COPY 8\0")].concat();
+    for size in 1..=bytes.len() {
+        let heard = listen();
+        assert_eq!(read_all(Tap::plain(pieces(&bytes, size), heard.listener)).await, bytes);
+        assert_eq!(*heard.ends.borrow(), None, "pieces of {size}");
+    }
+}

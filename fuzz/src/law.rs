@@ -1,0 +1,51 @@
+//! The law of columns: what is encoded is what was decoded, byte for byte, or the value is an exception.
+
+use arrow_array::ArrayRef;
+use barkeep::codec::column::{ColumnBuilder, ColumnEncoder, Pushed, arrow_type, canonicalise, fits};
+use barkeep::manifest::Mapping;
+
+/// What became of one value.
+#[derive(Debug)]
+pub struct Kept {
+    pub pushed: Pushed,
+    /// Between two NULLs.
+    pub array: ArrayRef,
+}
+
+/// Holds the law for one value; `None` for bytes that are none.
+pub fn hold(mapping: &Mapping, wire: &[u8]) -> Option<Kept> {
+    let mut canonical = wire.to_vec();
+    canonicalise(mapping, &mut canonical).ok()?;
+    assert_eq!(canonical.len(), wire.len());
+    let mut again = canonical.clone();
+    canonicalise(mapping, &mut again).expect("what is canonical can be made so");
+    assert_eq!(again, canonical, "{mapping:?}: what is canonical stays as it is");
+
+    let mut builder = ColumnBuilder::new(mapping);
+    builder.push(None).expect("a NULL");
+    let Ok(pushed) = builder.push(Some(wire)) else {
+        // Any bytes fit a bytea; it is refused only where it is too long for an array.
+        assert!(fits(mapping, wire).is_err(), "{mapping:?}: it fits, and cannot be pushed");
+        return None;
+    };
+    builder.push(None).expect("a NULL");
+    let array = builder.finish().expect("an array");
+    assert_eq!(array.data_type(), &arrow_type(mapping));
+    let encoder = ColumnEncoder::bind(mapping, &*array).expect("an array of this mapping");
+    let display_scale = match pushed {
+        Pushed::DisplayScale(scale) => Some(scale),
+        _ => None,
+    };
+    let mut out = Vec::new();
+    for row in 0..3 {
+        encoder.put(row, display_scale, &mut out).expect("what was built can be encoded");
+    }
+    let null = [0xff; 4];
+    let expected = match pushed {
+        Pushed::Exception => null.repeat(3),
+        _ => [&null[..], &(canonical.len() as u32).to_be_bytes(), &canonical, &null].concat(),
+    };
+    assert_eq!(out, expected, "{mapping:?}: {pushed:?}");
+    assert_eq!(fits(mapping, wire).expect("it was pushed"), pushed == Pushed::Natural, "{mapping:?}");
+    Some(Kept { pushed, array })
+}

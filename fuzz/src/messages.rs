@@ -1,0 +1,114 @@
+//! A slow sorter of the server's messages: what passes, which rows come, and how a COPY ends.
+
+/// A block ends with the row that fills it; a row that fills one alone goes by itself.
+const BLOCK: usize = 256 << 10;
+
+/// Bytes of a row too large that are looked at.
+const HEAD: usize = 16;
+
+/// What a conversation has in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sorted {
+    /// Everything but rows.
+    pub passed: Vec<u8>,
+    /// Rows, in blocks.
+    pub blocks: Vec<Vec<u8>>,
+    /// The row that was too large: its bytes, and how it begins. No row is taken after it.
+    pub refused: Option<(u64, Vec<u8>)>,
+    /// How the newest COPY ended: its rows, or `None` for an error.
+    pub end: Option<Option<u64>>,
+}
+
+/// A message: its kind, its header and body as far as they came, and whether it is whole.
+pub struct Message<'a> {
+    pub kind: u8,
+    pub bytes: &'a [u8],
+    pub body: &'a [u8],
+    pub whole: bool,
+}
+
+/// The messages of a conversation. A header that is not whole is none.
+pub fn messages(mut bytes: &[u8]) -> Vec<Message<'_>> {
+    let mut found = Vec::new();
+    while bytes.len() >= 5 {
+        let length = u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize;
+        let end = length.max(4) + 1;
+        let (message, rest) = bytes.split_at(end.min(bytes.len()));
+        found.push(Message {
+            kind: message[0],
+            bytes: message,
+            body: &message[5..],
+            whole: message.len() == end,
+        });
+        bytes = rest;
+    }
+    found
+}
+
+/// Sorts a conversation whose rows are wanted from the beginning to the end, or to one of more than `largest` bytes.
+pub fn sort(bytes: &[u8], largest: usize) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut block = Vec::new();
+    let mut open = true;
+    let mut refused = None;
+    let mut first = true;
+    let mut flush = |block: &mut Vec<u8>| {
+        if !block.is_empty() {
+            sorted.blocks.push(std::mem::take(block));
+        }
+    };
+    for message in messages(bytes) {
+        if message.kind != b'd' {
+            sorted.passed.extend_from_slice(message.bytes);
+        }
+        let length =
+            u32::from_be_bytes([message.bytes[1], message.bytes[2], message.bytes[3], message.bytes[4]]);
+        let alone = length as usize >= BLOCK + 4;
+        match message.kind {
+            b'd' if !open => {}
+            b'd' => {
+                // The header of the stream comes with the first row of each COPY.
+                let header = if std::mem::take(&mut first) { 19 } else { 0 };
+                let row = (length as usize).saturating_sub(4 + header);
+                if row > largest {
+                    flush(&mut block);
+                    open = false;
+                    let head = &message.body[message.body.len().min(header)..];
+                    let head = &head[..head.len().min(HEAD)];
+                    refused = (head.len() == HEAD.min(row)).then(|| (row as u64, head.to_vec()));
+                    continue;
+                }
+                if alone {
+                    flush(&mut block);
+                }
+                block.extend_from_slice(message.body);
+                if message.whole && (alone || block.len() >= BLOCK) {
+                    flush(&mut block);
+                }
+            }
+            b'c' => {
+                flush(&mut block);
+                first = true;
+            }
+            b'E' => {
+                block.clear();
+                first = true;
+                sorted.end = Some(None);
+            }
+            b'C' if message.whole => {
+                if let Some(rows) = copied(message.body) {
+                    sorted.end = Some(Some(rows));
+                }
+            }
+            _ => {}
+        }
+    }
+    sorted.refused = refused;
+    sorted
+}
+
+/// The number in `COPY n`, if the tag is one and short enough to be heard.
+fn copied(tag: &[u8]) -> Option<u64> {
+    let tag = std::str::from_utf8(&tag[..tag.len().min(32)]).ok()?;
+    tag.strip_prefix("COPY ")?.strip_suffix('\0')?.parse().ok()
+}
