@@ -9,6 +9,7 @@
 //! - [`manifest`]: the document that makes a backup exist
 //! - [`codec`]: COPY binary ⇄ Arrow ⇄ Parquet, and the rowset digest; pure
 //! - [`plan`]: what to do, decided without doing it
+//! - [`checks`]: questions about the data, and judgement of the answers
 //! - [`pg`], [`store`]: servers, and vaults on disk
 //! - [`pipeline`]: where connections, threads and files meet
 //! - [`ops`]: one file per intention
@@ -40,6 +41,7 @@
 
 pub mod base;
 pub mod catalog;
+pub mod checks;
 pub mod cli;
 pub mod codec;
 pub mod manifest;

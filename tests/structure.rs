@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 /// Modules in the order in which they may name each other: each names only itself and those of an earlier rank. `plan` and
 /// `pg` and `store` share no rank with each other's users; those of one rank do not name each other.
-const RANKS: [&[&str]; 9] = [
+const RANKS: [&[&str]; 10] = [
     &["base"],
     &["catalog"],
     &["manifest"],
     &["codec"],
     &["plan"],
+    &["checks"],
     &["pg", "store"],
     &["pipeline"],
     &["ops"],

@@ -1,5 +1,6 @@
 //! What can be typed, and nothing about what it means: clap's types, one for each command, with examples in every help.
 
+mod check;
 mod compare;
 pub(super) mod dump;
 mod examples;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use check::CheckArgs;
 pub use compare::{CompareArgs, VerifyArgs, VerifyLevel};
 pub use dump::DumpArgs;
 pub use restore::{RestoreArgs, RestoreMode, RolesChoice, TimescaleChoice};
@@ -86,6 +88,9 @@ pub enum Command {
     /// Check the rows in a database against a backup
     #[command(after_help = examples::COMPARE)]
     Compare(CompareArgs),
+    /// Ask whether the data in a database is right: trades, balances, bars, audit trails
+    #[command(after_help = examples::CHECK)]
+    Check(CheckArgs),
     /// List the backups of a vault, newest first
     #[command(after_help = examples::LIST)]
     List(ListArgs),
@@ -112,6 +117,7 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Verify(_) => "verify",
             Self::Compare(_) => "compare",
+            Self::Check(_) => "check",
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Files(_) => "files",

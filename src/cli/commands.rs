@@ -1,5 +1,6 @@
 //! One file a command: arguments and context into a request, the request to `ops`, the report into text.
 
+mod check;
 mod compare;
 mod demo;
 mod doctor;
@@ -30,6 +31,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Outcome, OpsErr
         Command::Dump(args) => dump::run(&args, context).await,
         Command::Restore(args) => restore::run(&args, context).await,
         Command::Verify(args) => verify::run(&args, context).await,
+        Command::Check(args) => check::run(&args, context).await,
         Command::Compare(args) => compare::run(&args, context).await,
         Command::List(_) => list::run(context),
         Command::Show(args) => show::run(&args, context),

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::ops::OpsError;
+use crate::ops::check::CheckSettings;
 
 /// `barkeep.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -20,6 +21,8 @@ pub(super) struct Config {
     pub(super) tools: Tools,
     #[serde(default)]
     pub(super) dump: Dump,
+    #[serde(default)]
+    pub(super) checks: CheckSettings,
 }
 
 /// `[tools]`.

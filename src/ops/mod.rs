@@ -1,5 +1,6 @@
 //! One file per intention: what a command does, as a function that a program can call. No printing, no arguments.
 
+pub mod check;
 pub mod compare;
 pub mod demo;
 pub mod doctor;

@@ -18,6 +18,7 @@ use super::settings::ConnectionSettings;
 use super::survey::Survey;
 use super::tap::CopyEnd;
 use super::timescale::ChunkLane;
+use super::workbench::{TextTable, text_table};
 use super::{PgError, connect, numerics, survey};
 use crate::base::{TableName, Timestamp};
 use crate::catalog::{LargeObjects, Relation, Sequence, SourceFacts};
@@ -75,6 +76,26 @@ impl Probe {
     /// Comes back to it.
     pub async fn back(&self) -> Result<(), PgError> {
         execute(&self.client, "returning to a savepoint", "ROLLBACK TO SAVEPOINT looking").await
+    }
+
+    /// The server's clock when the transaction began.
+    pub async fn time(&self) -> Result<Timestamp, PgError> {
+        let sql = "SELECT (extract(epoch FROM pg_catalog.now()) * 1000000)::int8";
+        let found = survey::rows(&self.client, "the server's clock", sql).await?;
+        let micros = found.first().map(|row| row.get(0));
+        micros
+            .and_then(Timestamp::from_unix_micros)
+            .ok_or(PgError::Unexpected("the server's clock is out of range"))
+    }
+
+    /// What a query answers, as text. `doing` names it in errors.
+    pub async fn ask(&self, doing: &str, sql: &str) -> Result<TextTable, PgError> {
+        text_table(&self.client, doing, sql).await
+    }
+
+    /// What is there.
+    pub async fn survey(&self) -> Result<Survey, PgError> {
+        survey::survey(&self.client, &[]).await
     }
 
     /// The connection.

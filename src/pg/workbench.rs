@@ -2,7 +2,7 @@
 //!
 //! It pins nothing, reads no rows for a backup, and knows nothing about either.
 
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::connect::Session;
 use super::{ConnectionSettings, PgError, connect};
@@ -10,6 +10,32 @@ use crate::base::quote_ident;
 
 /// One row of text, as the simple protocol gives it.
 pub type TextRow = Vec<Option<String>>;
+
+/// What a query answers, as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TextTable {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<TextRow>,
+}
+
+/// Runs one query.
+pub(super) async fn text_table(client: &Client, doing: &str, sql: &str) -> Result<TextTable, PgError> {
+    let mut table = TextTable::default();
+    for message in client.simple_query(sql).await.map_err(|error| PgError::query(doing, error))? {
+        match message {
+            SimpleQueryMessage::RowDescription(columns) => {
+                table.columns = columns.iter().map(|column| column.name().to_owned()).collect();
+            }
+            SimpleQueryMessage::Row(row) => {
+                table.rows.push((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect());
+            }
+            _ => {}
+        }
+    }
+    Ok(table)
+}
 
 /// A connection that runs what it is given.
 pub struct Workbench {
@@ -29,16 +55,7 @@ impl Workbench {
 
     /// The rows of one query, as text.
     pub async fn rows(&self, doing: &str, sql: &str) -> Result<Vec<TextRow>, PgError> {
-        let messages = self.client.simple_query(sql).await.map_err(|error| PgError::query(doing, error))?;
-        Ok(messages
-            .into_iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => {
-                    Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
-                }
-                _ => None,
-            })
-            .collect())
+        Ok(text_table(&self.client, doing, sql).await?.rows)
     }
 
     /// The first column of the first row, as text.

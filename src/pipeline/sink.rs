@@ -36,6 +36,8 @@ pub struct UnitTarget {
     pub shape: Arc<PieceShape>,
     /// Key for the row hashes.
     pub key: [u8; 32],
+    /// Batches are encoded on a thread beside the one that decodes: for lanes that have a processor each to spare.
+    pub threads: bool,
 }
 
 /// A unit as stored.

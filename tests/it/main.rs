@@ -3,6 +3,7 @@
 
 mod bench_market;
 mod bench_world;
+mod checks;
 mod connections;
 mod container;
 mod disk;

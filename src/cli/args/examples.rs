@@ -43,6 +43,12 @@ Examples:
   barkeep compare --db trading_copy --rows     and if not, which rows differ?
   barkeep compare before-migration --db trading --rows --limit 100";
 
+pub(super) const CHECK: &str = "\
+Examples:
+  barkeep check --db trading --explain         what is taken for orders, trades, balances, bars?
+  barkeep check --db trading                   are they right?
+  barkeep check --db trading_copy --pack trading --pack balance --json";
+
 pub(super) const LIST: &str = "\
 Examples:
   barkeep list --vault /backup/vault

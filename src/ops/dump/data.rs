@@ -273,10 +273,16 @@ impl Run<'_> {
                 chunked.earlier(carried, unit.unit),
             ),
         };
-        let target =
-            UnitTarget { staging: Arc::clone(staging), stem, shape: Arc::clone(&carried.shape), key };
+        let (staging, shape) = (Arc::clone(staging), Arc::clone(&carried.shape));
+        let target = UnitTarget { staging, stem, shape, key, threads: self.has_threads_to_spare() };
         let name = table.name.clone();
         Ok(UnitJob { table: unit.table, unit: unit.unit, name, reading, sql, target, earlier })
+    }
+
+    /// Whether there are two processors for each lane. With fewer, a second thread only moves rows between their caches.
+    fn has_threads_to_spare(&self) -> bool {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        processors >= 2 * self.request.jobs.max(1)
     }
 
     /// Tables with a column whose exceptions are more than exceptions: discarded, widened, to be read again, and with

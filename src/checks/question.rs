@@ -1,0 +1,196 @@
+//! [`question`]: a check and a mapping → SQL that PostgreSQL answers with bad rows.
+//!
+//! Each role becomes a sub-select with the role's own column names and kinds, so that the check's text is the same for every
+//! database. What is missing is NULL, and a role that nobody plays has no rows.
+
+use std::collections::BTreeMap;
+
+use super::columns::ColumnSort;
+use super::definition::{Check, Kind, Only, Role};
+use super::mapping::{MappedRole, Mapping};
+use crate::base::{Timestamp, quote_ident, quote_literal};
+
+/// What to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Bad rows.
+    pub sql: String,
+    /// How many rows were looked at.
+    pub scanned: String,
+}
+
+/// Why a check cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// Something it needs is not mapped.
+    #[error("{0} is not mapped")]
+    NotMapped(String),
+    /// It is for other bars.
+    #[error("it is for bars that are {0}; [checks.map.bars] calendar and interval say what they are")]
+    OtherBars(&'static str),
+    /// It needs what this version does not have.
+    #[error("it needs {0}, which this version of barkeep does not have yet")]
+    NotYet(&'static str),
+    /// A word in braces that means nothing.
+    #[error("{{{0}}} in its SQL is neither a role, nor a group of values, nor a parameter")]
+    Word(String),
+}
+
+/// Puts a check to a database. `params` take the place of the check's defaults.
+pub fn question(
+    check: &Check,
+    roles: &BTreeMap<String, Role>,
+    mapping: &Mapping,
+    params: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<Question, QuestionError> {
+    if let Some(lacking) = mapping.lacks(&check.needs) {
+        return Err(QuestionError::NotMapped(lacking.to_owned()));
+    }
+    other_bars(check, mapping)?;
+    let asking = Asking { check, roles, mapping, params, now };
+    let scanned = format!("SELECT count(*) FROM {} AS scanned", asking.role(&check.scans)?);
+    Ok(Question { sql: asking.fill(&check.sql)?, scanned })
+}
+
+/// Whether the bars are such that the check can be asked of them.
+fn other_bars(check: &Check, mapping: &Mapping) -> Result<(), QuestionError> {
+    let bars = mapping.roles.get("bars");
+    let calendar = bars.and_then(|bars| bars.calendar.as_deref());
+    let interval = bars.and_then(|bars| bars.interval.as_deref());
+    let days = |interval: &str| ["day", "week", "month", "year"].iter().any(|unit| interval.contains(unit));
+    for only in &check.only {
+        let (holds, what) = match only {
+            Only::Always => (calendar == Some("24x7"), "traded day and night"),
+            Only::Sessions => (calendar.is_some_and(|calendar| calendar != "24x7"), "traded in sessions"),
+            Only::Intraday => (interval.is_some_and(|interval| !days(interval)), "shorter than a day"),
+            Only::Daily => (interval.is_some_and(days), "a day or longer"),
+        };
+        if !holds {
+            return Err(QuestionError::OtherBars(what));
+        }
+    }
+    Ok(())
+}
+
+struct Asking<'a> {
+    check: &'a Check,
+    roles: &'a BTreeMap<String, Role>,
+    mapping: &'a Mapping,
+    params: &'a BTreeMap<String, String>,
+    now: Timestamp,
+}
+
+impl Asking<'_> {
+    fn fill(&self, template: &str) -> Result<String, QuestionError> {
+        let mut sql = String::with_capacity(template.len() * 4);
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((word, after)) = after.split_once('}') else {
+                return Err(QuestionError::Word(after.chars().take(20).collect()));
+            };
+            sql.push_str(before);
+            sql.push_str(&self.word(word)?);
+            rest = after;
+        }
+        sql.push_str(rest);
+        Ok(sql)
+    }
+
+    fn word(&self, word: &str) -> Result<String, QuestionError> {
+        match word {
+            "now" => {
+                return Ok(format!(
+                    "CAST({} AS timestamp with time zone)",
+                    quote_literal(&self.now.to_string())
+                ));
+            }
+            "cal" => return Err(QuestionError::NotYet("calendars")),
+            "previous_now" | "previous_balances" => {
+                return Err(QuestionError::NotYet("an earlier backup to compare with"));
+            }
+            _ => {}
+        }
+        if self.check.params.contains_key(word) {
+            // It stands between quotes.
+            return Ok(self.param(word)?.replace('\'', "''"));
+        }
+        if self.roles.contains_key(word) {
+            return self.role(word);
+        }
+        self.group(word).ok_or_else(|| QuestionError::Word(word.to_owned()))
+    }
+
+    /// What is set, else what is known of the bars, else the check's own; but nobody guesses how long a bar is.
+    fn param(&self, name: &str) -> Result<&str, QuestionError> {
+        let role = match name {
+            "interval" => Some("bars"),
+            "coarse_interval" => Some("coarse"),
+            _ => None,
+        };
+        let known = role.and_then(|role| self.mapping.roles.get(role)?.interval.as_ref());
+        match (self.params.get(name).or(known), role) {
+            (Some(value), _) => Ok(value),
+            (None, Some(role)) => Err(QuestionError::NotMapped(format!("{role}.interval"))),
+            (None, None) => Ok(self.check.params.get(name).map_or("", String::as_str)),
+        }
+    }
+
+    /// `role.column.value`: the spellings of a value.
+    fn group(&self, word: &str) -> Option<String> {
+        let mut parts = word.split('.');
+        let (role, column, group) = (parts.next()?, parts.next()?, parts.next()?);
+        let known = self.roles.get(role)?.columns.get(column)?.values.get(group)?;
+        let mapped = self.mapping.roles.get(role).and_then(|role| role.values.get(column)?.get(group));
+        let values: Vec<String> = mapped.unwrap_or(known).iter().map(|value| quote_literal(value)).collect();
+        Some(if values.is_empty() { "NULL".to_owned() } else { values.join(", ") })
+    }
+
+    fn role(&self, name: &str) -> Result<String, QuestionError> {
+        let role = self.roles.get(name).ok_or_else(|| QuestionError::Word(name.to_owned()))?;
+        let mapped = self.mapping.roles.get(name);
+        let columns: Vec<String> = role
+            .columns
+            .iter()
+            .map(|(column, wanted)| {
+                let found = mapped.and_then(|mapped| mapped.columns.get(column));
+                let expression = match found {
+                    Some(found) => found.sort.postgres(&quote_ident(&found.name), wanted.kind),
+                    None => self.null(column, wanted.kind).to_owned(),
+                };
+                format!("{expression} AS {}", quote_ident(column))
+            })
+            .collect();
+        Ok(format!("(SELECT {}{})", columns.join(", "), from(mapped)))
+    }
+
+    /// A NULL in the place of a column that is not mapped. A key has the type of the key that it is compared with: the same
+    /// column of another role in this check.
+    fn null(&self, column: &str, kind: Kind) -> &'static str {
+        let sort = match kind {
+            Kind::Key => {
+                let others = self.check.needs.iter().chain(&self.check.uses);
+                let same =
+                    others.filter(|name| name.split_once('.').is_some_and(|(_, other)| other == column));
+                let sorts = same.filter_map(|name| self.mapping.column(name)).map(|found| found.sort);
+                sorts.into_iter().next().unwrap_or(ColumnSort::Text)
+            }
+            Kind::Text | Kind::Digest => ColumnSort::Text,
+            Kind::Amount | Kind::Count => ColumnSort::Decimal,
+            Kind::Time => ColumnSort::Time,
+            Kind::Flag => ColumnSort::Flag,
+            Kind::Bytes => ColumnSort::Bytes,
+        };
+        sort.null()
+    }
+}
+
+fn from(mapped: Option<&MappedRole>) -> String {
+    match mapped {
+        None => " WHERE false".to_owned(),
+        Some(MappedRole { table, filter: Some(filter), .. }) => {
+            format!(" FROM {} WHERE ({filter})", table.sql())
+        }
+        Some(MappedRole { table, .. }) => format!(" FROM {}", table.sql()),
+    }
+}

@@ -1,0 +1,140 @@
+//! `barkeep check`.
+
+use std::time::Duration;
+
+use crate::checks::Verdict;
+use crate::cli::CommandResult;
+use crate::cli::args::CheckArgs;
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+use crate::cli::output::table::{count, plural, seconds, table};
+use crate::ops::ExitCode;
+use crate::ops::check::{CheckOutcome, CheckReport, CheckRequest, check};
+
+pub(super) async fn run(args: &CheckArgs, context: &Context) -> CommandResult {
+    let request = CheckRequest {
+        packs: args.pack.clone(),
+        only: args.only.clone(),
+        sample: args.sample,
+        settings: context.config.checks.clone(),
+        explain: args.explain,
+        ..CheckRequest::new(context.database(args.database.as_deref())?)
+    };
+    let report = check(&request, &context.services).await?;
+    let text = if args.explain { explanation(&report) } else { verdicts(&report) };
+    Outcome::new(&report, text, exit_code(&report))
+}
+
+fn exit_code(report: &CheckReport) -> u8 {
+    let code = match (report.is_sound(), report.count(Verdict::Warn) + report.warnings.len()) {
+        (false, _) => ExitCode::Checks,
+        (true, 0) => ExitCode::Ok,
+        (true, _) => ExitCode::Warnings,
+    };
+    code as u8
+}
+
+/// The worst first, each with the rows that it objects to; what passed in one table; one line for all.
+fn verdicts(report: &CheckReport) -> String {
+    let mut checks: Vec<&CheckOutcome> = report.checks.iter().collect();
+    checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
+    let (loud, quiet): (Vec<_>, Vec<_>) =
+        checks.into_iter().partition(|check| check.verdict > Verdict::Skipped);
+    let mut text: String = loud.iter().map(|check| findings(check)).collect();
+    let line = |check: &&CheckOutcome| {
+        let rows = if check.verdict == Verdict::Pass { count(check.scanned) } else { String::new() };
+        let note = check.note.clone().unwrap_or_default();
+        vec![word(check.verdict).to_owned(), check.id.clone(), check.name.clone(), rows, note]
+    };
+    text.push_str(&table(&["", "check", "", ">rows", ""], quiet.iter().map(line)));
+    for warning in &report.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    let number = |verdict| report.count(verdict);
+    text.push_str(&format!(
+        "\n{}: {} failed, {} could not be answered, {} warned, {} passed, {} skipped, as of {}, in {}\n",
+        report.database,
+        number(Verdict::Fail),
+        number(Verdict::Error),
+        number(Verdict::Warn),
+        number(Verdict::Pass),
+        number(Verdict::Skipped),
+        report.snapshot_time.readable(),
+        seconds(Duration::from_secs_f64(report.seconds))
+    ));
+    text
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Skipped => "skipped",
+        Verdict::Warn => "WARN",
+        Verdict::Fail => "FAIL",
+        Verdict::Error => "ERROR",
+    }
+}
+
+fn findings(check: &CheckOutcome) -> String {
+    let mut text = format!("{} {} {}: ", word(check.verdict), check.id, check.name);
+    match &check.note {
+        Some(note) => text.push_str(&format!("{note}\n")),
+        None => text.push_str(&format!(
+            "{} among {}\n",
+            plural(check.findings, "finding"),
+            plural(check.scanned, "row")
+        )),
+    }
+    text.push_str(&format!("  {}\n", check.question));
+    if !check.sample.is_empty() {
+        let header: Vec<&str> = check.columns.iter().map(String::as_str).collect();
+        let rows = check.sample.iter().map(|row| row.iter().map(|value| shown(value.as_deref())).collect());
+        for line in table(&header, rows).lines() {
+            text.push_str(&format!("    {line}\n"));
+        }
+        if check.findings > check.sample.len() as u64 {
+            text.push_str("    … and more; --sample N shows them\n");
+        }
+        text.push_str(&format!("  {}\n", check.why));
+    }
+    text.push('\n');
+    text
+}
+
+/// A value as one short piece of a line, whatever it contains.
+fn shown(value: Option<&str>) -> String {
+    const LONGEST: usize = 60;
+    let Some(value) = value else { return "NULL".to_owned() };
+    let printed = if value.chars().any(char::is_control) { format!("{value:?}") } else { value.to_owned() };
+    if printed.chars().count() <= LONGEST {
+        return printed;
+    }
+    printed.chars().take(LONGEST).chain(['…']).collect()
+}
+
+/// What plays which role, and the same as a configuration.
+fn explanation(report: &CheckReport) -> String {
+    let mut rows = Vec::new();
+    let mut config = String::new();
+    for (role, mapped) in &report.mapping.roles {
+        rows.push(vec![role.clone(), mapped.table.to_string(), mapped.why.to_owned()]);
+        config.push_str(&format!("[checks.map.{role}]\ntable = {:?}\n", mapped.table.to_string()));
+        for (column, found) in &mapped.columns {
+            let name = format!("{} {}", found.name, found.type_sql);
+            rows.push(vec![format!("  {column}"), format!("  {name}"), found.why.to_owned()]);
+            config.push_str(&format!("{column} = {:?}\n", found.name));
+        }
+        config.push('\n');
+    }
+    if rows.is_empty() {
+        return format!(
+            "{}: no table is recognised; name tables and columns in barkeep.toml under [checks.map]\n",
+            report.database
+        );
+    }
+    format!(
+        "{}\nThe same for barkeep.toml, to start from:\n\n{}",
+        table(&["role", "table, column", "taken"], rows),
+        config.trim_end()
+    )
+}
