@@ -88,7 +88,11 @@ impl ColumnSort {
         const NOT_FINITE: &str = "'NaN', 'Infinity', '-Infinity'";
         match (kind, self) {
             (Kind::Key, Self::Printed) | (Kind::Text, _) => format!("CAST({column} AS text)"),
-            (Kind::Amount | Kind::Count, Self::Decimal | Self::Float) => {
+            // By its text, which is the shortest that is the same double; a cast would keep 15 digits.
+            (Kind::Amount | Kind::Count, Self::Float) => format!(
+                "CASE WHEN {column} NOT IN ({NOT_FINITE}) THEN CAST(CAST({column} AS text) AS numeric) END"
+            ),
+            (Kind::Amount | Kind::Count, Self::Decimal) => {
                 format!("CASE WHEN {column} NOT IN ({NOT_FINITE}) THEN CAST({column} AS numeric) END")
             }
             (Kind::Amount | Kind::Count, _) => format!("CAST({column} AS numeric)"),

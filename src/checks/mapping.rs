@@ -12,7 +12,7 @@ use crate::catalog::Relation;
 /// `[checks.map.ROLE]`: a table, and columns where their names are not recognised.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct RoleSettings {
-    /// `schema.table`, or a name in any schema; empty: no table plays it.
+    /// `schema.table` as barkeep prints it, or a name in any schema; empty: no table plays it.
     pub table: Option<String>,
     /// Only rows for which this holds.
     #[serde(rename = "where")]
@@ -124,7 +124,7 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps `roles` onto `relations`. A table is recognised for a role only if one of `checks` can be asked of it, so that a web
-    /// shop's `sessions` are not taken for a market's.
+    /// shop's `events` are not taken for an audit trail.
     pub fn find(
         roles: &BTreeMap<String, Role>,
         checks: &[&Check],
@@ -223,9 +223,8 @@ impl Part<'_> {
             if wanted.is_empty() {
                 return Ok(None);
             }
-            let table = tables.iter().find(|table| {
-                *wanted == table.name.name || *wanted == format!("{}.{}", table.name.schema, table.name.name)
-            });
+            let table =
+                tables.iter().find(|table| *wanted == table.name.name || *wanted == table.name.to_string());
             let missing = || MappingError::Table { role: self.name.to_owned(), table: wanted.clone() };
             return self.map(table.ok_or_else(missing)?, CONFIGURED).map(Some);
         }

@@ -1,7 +1,7 @@
 //! Checks: questions about the data whose answers are bad rows. A question without an answer is passed.
 //!
 //! Pure. A [`Check`] is data (`packs/*.toml`): a question, the roles it speaks of, and SQL that names a role's columns by
-//! names of our own. [`Mapping`] says which tables and columns of a database play those roles, [`question`] puts the two
+//! names of our own. [`Mapping`] says which tables and columns of a database play those roles, [`question()`] puts the two
 //! together, and [`judge`] makes a verdict of what came back. Whoever asks a server stands in `ops`.
 
 mod columns;

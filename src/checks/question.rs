@@ -1,4 +1,4 @@
-//! [`question`]: a check and a mapping → SQL that PostgreSQL answers with bad rows.
+//! [`question()`]: a check and a mapping → SQL that PostgreSQL answers with bad rows.
 //!
 //! Each role becomes a sub-select with the role's own column names and kinds, so that the check's text is the same for every
 //! database. What is missing is NULL, and a role that nobody plays has no rows.

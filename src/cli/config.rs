@@ -80,6 +80,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_page_about_checks_is_a_valid_configuration() {
+        let page = include_str!("../../docs/checks.md");
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let checks = parse(Path::new("x"), example).unwrap().checks;
+        assert_eq!(checks.map["orders"].filter.as_deref(), Some("NOT test"));
+        assert_eq!(checks.overrides["T1"].params["grace"], "10 seconds");
+        assert!(checks.overrides["M16"].off && checks.overrides["M9"].error_if.is_some());
+    }
+
+    #[test]
     fn the_template_of_init_is_a_valid_configuration() {
         let template = crate::ops::init::template(Path::new("/srv/it's"));
         assert_eq!(parse(Path::new("x"), &template).unwrap().vault.as_deref(), Some("/srv/it's"));

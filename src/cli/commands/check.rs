@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::Verdict;
+use crate::checks::{MappedRole, Verdict};
 use crate::cli::CommandResult;
 use crate::cli::args::CheckArgs;
 use crate::cli::context::Context;
@@ -115,16 +115,12 @@ fn shown(value: Option<&str>) -> String {
 /// What plays which role, and the same as a configuration.
 fn explanation(report: &CheckReport) -> String {
     let mut rows = Vec::new();
-    let mut config = String::new();
     for (role, mapped) in &report.mapping.roles {
         rows.push(vec![role.clone(), mapped.table.to_string(), mapped.why.to_owned()]);
-        config.push_str(&format!("[checks.map.{role}]\ntable = {:?}\n", mapped.table.to_string()));
         for (column, found) in &mapped.columns {
-            let name = format!("{} {}", found.name, found.type_sql);
-            rows.push(vec![format!("  {column}"), format!("  {name}"), found.why.to_owned()]);
-            config.push_str(&format!("{column} = {:?}\n", found.name));
+            let name = format!("  {} {}", found.name, found.type_sql);
+            rows.push(vec![format!("  {column}"), name, found.why.to_owned()]);
         }
-        config.push('\n');
     }
     if rows.is_empty() {
         return format!(
@@ -132,9 +128,65 @@ fn explanation(report: &CheckReport) -> String {
             report.database
         );
     }
+    let config: Vec<String> =
+        report.mapping.roles.iter().map(|(role, mapped)| configuration(role, mapped)).collect();
     format!(
         "{}\nThe same for barkeep.toml, to start from:\n\n{}",
         table(&["role", "table, column", "taken"], rows),
-        config.trim_end()
+        config.join("\n")
     )
+}
+
+/// `[checks.map.orders]` and its columns.
+fn configuration(role: &str, mapped: &MappedRole) -> String {
+    let text = |value: &str| toml::Value::from(value).to_string();
+    let mut config = format!("[checks.map.{role}]\ntable = {}\n", text(&mapped.table.to_string()));
+    let set = |name: &str, value: Option<&str>, example: &str| match value {
+        Some(value) => format!("{name} = {}\n", text(value)),
+        None => format!("# {name} = {}\n", text(example)),
+    };
+    if ["bars", "coarse"].contains(&role) {
+        config.push_str(&set("interval", mapped.interval.as_deref(), "1 minute"));
+    }
+    if role == "bars" {
+        config.push_str(&set("calendar", mapped.calendar.as_deref(), "24x7"));
+    }
+    config.extend(mapped.columns.iter().map(|(column, found)| format!("{column} = {}\n", text(&found.name))));
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::base::TableName;
+    use crate::checks::{ColumnSort, MappedColumn};
+
+    #[test]
+    fn what_explain_prints_is_a_configuration() {
+        let column = MappedColumn {
+            name: "Close \"adj\"".to_owned(),
+            type_sql: "numeric".to_owned(),
+            sort: ColumnSort::Decimal,
+            why: "by its name",
+        };
+        let mapped = MappedRole {
+            table: TableName::new("md", "Bars 1m"),
+            why: "by its name",
+            filter: None,
+            interval: Some("1 minute".to_owned()),
+            calendar: None,
+            columns: BTreeMap::from([("close".to_owned(), column)]),
+            values: BTreeMap::new(),
+        };
+        let text = configuration("bars", &mapped);
+        let config = crate::cli::config::parse(std::path::Path::new("x"), &text).unwrap();
+        let bars = &config.checks.map["bars"];
+        assert_eq!(bars.table.as_deref(), Some("md.\"Bars 1m\""));
+        assert_eq!(
+            (bars.interval.as_deref(), bars.columns["close"].as_str()),
+            (Some("1 minute"), "Close \"adj\"")
+        );
+    }
 }
