@@ -198,7 +198,7 @@ const SIDECAR: &[&str] = &["/exceptions/public.bars/"];
 
 const PIECES: &[Case] = &[
     case("a flipped bit in the magic", 40, PIECE, USERS, |v| flip_in(v, &users(v), 0)),
-    case("a flipped bit in the data", 40, PIECE, USERS, |v| flip_in(v, &users(v), 4000)),
+    case("a flipped bit in the data", 40, PIECE, USERS, |v| flip_in(v, &users(v), 500)),
     case("a flipped bit in the footer", 40, PIECE, USERS, |v| flip_in(v, &users(v), -20)),
     case("a flipped bit in the footer's length", 40, PIECE, USERS, |v| flip_in(v, &users(v), -7)),
     case("a flipped bit in the last magic", 40, PIECE, USERS, |v| flip_in(v, &users(v), -1)),
