@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::list::chain;
 use super::{OpsError, Services};
 use crate::base::{Event, Timestamp, quote_ident};
 use crate::checks::{
@@ -321,13 +322,14 @@ impl Run<'_> {
             Err(error) if error.is_connection_lost() => return Err(error.into()),
             Err(error) => {
                 self.probe.back().await?;
-                (outcome.verdict, outcome.note) = (Verdict::Error, Some(words(&error)));
+                (outcome.verdict, outcome.note) = (Verdict::Error, Some(chain(&error)));
                 return Ok(());
             }
         };
         let number = |value: Option<&Option<String>>| value.and_then(|text| text.as_ref()?.parse().ok());
         outcome.scanned = number(counted.first().and_then(|row| row.first())).unwrap_or(0);
-        outcome.findings = number(rows.first().and_then(|row| row.last())).unwrap_or(0);
+        // Bad rows whose number cannot be read are bad rows all the same.
+        outcome.findings = number(rows.first().and_then(|row| row.last())).unwrap_or(rows.len() as u64);
         columns.pop();
         rows.iter_mut().for_each(|row| drop(row.pop()));
         rows.truncate(self.request.sample as usize);
@@ -338,15 +340,4 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// An error and its causes in one line.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
