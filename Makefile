@@ -13,7 +13,7 @@ BENCH ?=
 TIME ?= 60
 FUZZ ?=
 
-.PHONY: help demo build test bench bench-peers bench-stages fuzz lint clean setup-build setup-postgres setup-docker setup-python setup-faults
+.PHONY: help demo build test bench bench-peers bench-stages fuzz lint clean setup-build setup-postgres setup-docker setup-python setup-faults setup-browser
 
 help: ## Say what can be made
 	@echo "barkeep keeps your market bars, and the rest of the trading database."
@@ -68,5 +68,5 @@ clean: ## Remove what was built, and the demo's vault
 	@$(CARGO) clean --quiet
 	@rm -rf "$(CARGO_TARGET_DIR)/venv" "$(CARGO_TARGET_DIR)/regress" "$(CARGO_TARGET_DIR)/image" "$(CARGO_TARGET_DIR)/peers" "$(DEMO_VAULT)"
 
-setup-build setup-postgres setup-docker setup-python setup-faults:
+setup-build setup-postgres setup-docker setup-python setup-faults setup-browser:
 	@scripts/$@.sh
