@@ -21,6 +21,11 @@ impl Timestamp {
         self.0.as_microsecond()
     }
 
+    /// Its day in UTC.
+    pub fn day(self) -> jiff::civil::Date {
+        self.0.to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+
     /// The form used in backup ids: `20261120T020000Z`.
     pub fn compact(self) -> String {
         self.0.strftime("%Y%m%dT%H%M%SZ").to_string()
