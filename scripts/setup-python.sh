@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Python environment in target/venv with the readers whose view of our Parquet files is tested: pyarrow, DuckDB, Polars,
-# and Spark where there is Java.
+# and Spark where there is Java; and with exchange_calendars, against which the calendars are.
 set -euo pipefail
 who=python
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,8 +8,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/common.sh"
 
 venv="${CARGO_TARGET_DIR:-$here/../target}/venv"
-readers=(pyarrow duckdb polars numpy)
-modules="pyarrow, duckdb, polars, numpy"
+# A later exchange_calendars may know of days that no rule can foresee.
+readers=(pyarrow duckdb polars numpy exchange_calendars==4.13.2)
+modules="pyarrow, duckdb, polars, numpy, exchange_calendars"
 # Without Java the tests say that Spark's part was not run.
 if have java; then
     readers+=(pyspark)

@@ -37,6 +37,13 @@ pub struct Check {
     pub sql: String,
 }
 
+impl Check {
+    /// Whether its SQL has that word in braces.
+    pub fn asks_for(&self, word: &str) -> bool {
+        self.sql.contains(&format!("{{{word}}}"))
+    }
+}
+
 /// Bars of which a check can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

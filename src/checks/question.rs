@@ -19,6 +19,15 @@ pub struct Question {
     pub scanned: String,
 }
 
+/// What the time is when a check is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Times {
+    /// The time of the snapshot.
+    pub now: Timestamp,
+    /// The sessions of the bars' market, as a sub-select; none where nobody says which market that is.
+    pub sessions: Option<String>,
+}
+
 /// Why a check cannot be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
@@ -42,15 +51,23 @@ pub fn question(
     roles: &BTreeMap<String, Role>,
     mapping: &Mapping,
     params: &BTreeMap<String, String>,
-    now: Timestamp,
+    times: &Times,
 ) -> Result<Question, QuestionError> {
     if let Some(lacking) = mapping.lacks(&check.needs) {
         return Err(QuestionError::NotMapped(lacking.to_owned()));
     }
     other_bars(check, mapping)?;
-    let asking = Asking { check, roles, mapping, params, now };
+    let asking = Asking { check, roles, mapping, params, times };
     let scanned = format!("SELECT count(*) FROM {} AS scanned", asking.role(&check.scans)?);
     Ok(Question { sql: asking.fill(&check.sql)?, scanned })
+}
+
+/// Asks when the bars begin, in seconds since 1970.
+pub fn first_bar(mapping: &Mapping) -> Option<String> {
+    let bars = mapping.roles.get("bars")?;
+    let ts = bars.columns.get("ts")?;
+    let ts = ts.sort.postgres(&quote_ident(&ts.name), Kind::Time);
+    Some(format!("SELECT CAST(extract(epoch FROM min({ts})) AS bigint) AS first_bar{}", from(Some(bars))))
 }
 
 /// Whether the bars are such that the check can be asked of them.
@@ -78,7 +95,7 @@ struct Asking<'a> {
     roles: &'a BTreeMap<String, Role>,
     mapping: &'a Mapping,
     params: &'a BTreeMap<String, String>,
-    now: Timestamp,
+    times: &'a Times,
 }
 
 impl Asking<'_> {
@@ -102,10 +119,13 @@ impl Asking<'_> {
             "now" => {
                 return Ok(format!(
                     "CAST({} AS timestamp with time zone)",
-                    quote_literal(&self.now.to_string())
+                    quote_literal(&self.times.now.to_string())
                 ));
             }
-            "cal" => return Err(QuestionError::NotYet("calendars")),
+            "cal" => {
+                let sessions = self.times.sessions.clone();
+                return sessions.ok_or_else(|| QuestionError::NotMapped("bars.calendar".to_owned()));
+            }
             "previous_now" | "previous_balances" => {
                 return Err(QuestionError::NotYet("an earlier backup to compare with"));
             }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::checks::Calendar;
 use crate::ops::OpsError;
 use crate::ops::check::CheckSettings;
 
@@ -23,6 +24,8 @@ pub(super) struct Config {
     pub(super) dump: Dump,
     #[serde(default)]
     pub(super) checks: CheckSettings,
+    #[serde(default)]
+    pub(super) calendar: BTreeMap<String, Calendar>,
 }
 
 /// `[tools]`.
@@ -87,6 +90,11 @@ mod tests {
         assert_eq!(checks.map["orders"].filter.as_deref(), Some("NOT test"));
         assert_eq!(checks.overrides["T1"].params["grace"], "10 seconds");
         assert!(checks.overrides["M16"].off && checks.overrides["M9"].error_if.is_some());
+        let calendar = page.split("```toml\n").nth(2).and_then(|rest| rest.split("```").next()).unwrap();
+        let config = parse(Path::new("x"), calendar).unwrap();
+        // A Monday that is the second of January is no day of the week to trade on.
+        let days = ["2023-01-02", "2023-01-04"].map(|day| day.parse().unwrap());
+        assert_eq!(config.calendar["tokyo"].sessions(days[0], days[1]).len(), 1);
     }
 
     #[test]

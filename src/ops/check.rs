@@ -9,11 +9,13 @@ use super::list::chain;
 use super::{OpsError, Services};
 use crate::base::{Event, Timestamp, quote_ident};
 use crate::checks::{
-    Check, ColumnSort, Kind, Mapping, MappingError, Pack, QuestionError, Role, RoleSettings, Severity,
-    Threshold, Verdict, judge, packs, question, roles,
+    Calendar, Check, ColumnSort, Kind, Mapping, MappingError, Pack, QuestionError, Role, RoleSettings,
+    Severity, Threshold, Times, Verdict, judge, packs, question, roles,
 };
 use crate::pg::workbench::{TextRow, TextTable};
 use crate::pg::{ConnectionSettings, PgError, Probe};
+
+mod sessions;
 
 /// `[checks]` of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -62,6 +64,8 @@ pub struct CheckRequest {
     pub settings: CheckSettings,
     /// Only say what is mapped to what.
     pub explain: bool,
+    /// Calendars of one's own, by name.
+    pub calendars: BTreeMap<String, Calendar>,
     /// Another "now" than the time of the snapshot: for data that ends at a known time.
     pub now: Option<Timestamp>,
 }
@@ -77,6 +81,7 @@ impl CheckRequest {
             sample: 20,
             settings,
             explain: false,
+            calendars: BTreeMap::new(),
             now: None,
         }
     }
@@ -158,7 +163,9 @@ pub async fn check(request: &CheckRequest, services: &Services) -> Result<CheckR
     let survey = probe.survey().await?;
     let all: Vec<&Check> = packs.iter().flat_map(|pack| &pack.checks).collect();
     let mapping = Mapping::find(&roles, &all, &survey.relations, &request.settings.map).map_err(usage)?;
-    let run = Run { request, roles: &roles, mapping: &mapping, probe: &probe, now: snapshot_time };
+    let asked: Vec<&Check> = chosen.iter().map(|(_, check)| *check).collect();
+    let times = sessions::times(request, &asked, &mapping, &probe, snapshot_time).await?;
+    let run = Run { request, roles: &roles, mapping: &mapping, probe: &probe, times };
     services.events.emit(Event::Phase("checks"));
     let mut checks = Vec::new();
     if !request.explain {
@@ -241,7 +248,7 @@ struct Run<'a> {
     roles: &'a BTreeMap<String, Role>,
     mapping: &'a Mapping,
     probe: &'a Probe,
-    now: Timestamp,
+    times: Times,
 }
 
 impl Run<'_> {
@@ -278,7 +285,7 @@ impl Run<'_> {
             outcome.note = Some("switched off in the configuration".to_owned());
             return Ok(outcome);
         }
-        match question(check, self.roles, self.mapping, &settings.params, self.now) {
+        match question(check, self.roles, self.mapping, &settings.params, &self.times) {
             Ok(question) => {
                 self.answer(check, &question.sql, &question.scanned, &mut outcome).await?;
                 if outcome.verdict != Verdict::Error {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use barkeep::base::Timestamp;
-use barkeep::checks::{Check, Mapping, Role, RoleSettings, Verdict, packs, question, roles};
+use barkeep::checks::{Calendar, Check, Mapping, Role, RoleSettings, Times, Verdict, packs, question, roles};
 use barkeep::ops::check::{CheckOutcome, CheckRequest, Override, check};
 use barkeep::ops::{OpsError, Services};
 use barkeep::pg::workbench::{TextRow, Workbench};
@@ -157,7 +157,7 @@ fn cases(check: &Check, all: &Setting) -> Vec<Setting> {
 }
 
 /// What cannot be asked yet, by name, so that nothing is passed over silently.
-const NOT_YET: [&str; 5] = ["B11", "M4b", "M5", "M5b", "M7"];
+const NOT_YET: [&str; 1] = ["B11"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_check_finds_exactly_what_its_fixtures_say() {
@@ -220,12 +220,20 @@ fn mutants(check: &Check) -> Vec<(String, Check)> {
     mutants
 }
 
+/// When a case is asked. All that the fixtures have is later than the first of November 2025.
+fn times(setting: &Setting) -> Times {
+    let now = setting.now.unwrap();
+    let calendar = &Calendar::built_in().unwrap()[setting.calendar.as_ref().unwrap()];
+    let sessions = calendar.sub_select("2025-11-20T00:00:00Z".parse().unwrap(), now);
+    Times { now, sessions: Some(sessions) }
+}
+
 type OpenCase = (Probe, ConnectionSettings, Mapping, Setting);
 
 /// The first case in which a check does not answer what its fixtures say.
 async fn first_noticed(open: &[OpenCase], check: &Check, roles: &BTreeMap<String, Role>) -> Option<usize> {
     for (number, (probe, _, mapping, setting)) in open.iter().enumerate() {
-        let asked = question(check, roles, mapping, &setting.params, setting.now.unwrap()).unwrap();
+        let asked = question(check, roles, mapping, &setting.params, &times(setting)).unwrap();
         probe.mark().await.unwrap();
         let answer = probe.ask("asking a mutant", &asked.sql).await;
         probe.back().await.unwrap();

@@ -3,6 +3,7 @@
 
 mod bench_market;
 mod bench_world;
+mod calendars;
 mod checks;
 mod connections;
 mod container;

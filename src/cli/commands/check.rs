@@ -18,6 +18,7 @@ pub(super) async fn run(args: &CheckArgs, context: &Context) -> CommandResult {
         sample: args.sample,
         settings: context.config.checks.clone(),
         explain: args.explain,
+        calendars: context.config.calendar.clone(),
         ..CheckRequest::new(context.database(args.database.as_deref())?)
     };
     let report = check(&request, &context.services).await?;
