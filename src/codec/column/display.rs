@@ -36,21 +36,44 @@ fn text(array: &ArrayRef) -> Option<String> {
         DataType::Int64 => array.as_primitive::<Int64Type>().value(0).to_string(),
         DataType::UInt32 => array.as_primitive::<UInt32Type>().value(0).to_string(),
         DataType::UInt64 => array.as_primitive::<UInt64Type>().value(0).to_string(),
-        DataType::Float32 => array.as_primitive::<Float32Type>().value(0).to_string(),
-        DataType::Float64 => array.as_primitive::<Float64Type>().value(0).to_string(),
+        DataType::Float32 => float(array.as_primitive::<Float32Type>().value(0)),
+        DataType::Float64 => float(array.as_primitive::<Float64Type>().value(0)),
         DataType::Utf8 => array.as_string::<i32>().value(0).to_owned(),
         DataType::Timestamp(_, zone) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(0);
+            if let Some(word) = infinity(micros, i64::MAX) {
+                return Some(word);
+            }
             let time = jiff::Timestamp::from_microsecond(micros).ok()?;
             let text = time.strftime("%Y-%m-%d %H:%M:%S%.f").to_string();
             if zone.is_some() { format!("{text}+00") } else { text }
         }
         DataType::Date32 => {
             let days = i64::from(array.as_primitive::<Date32Type>().value(0));
+            if let Some(word) = infinity(days, i64::from(i32::MAX)) {
+                return Some(word);
+            }
             jiff::Timestamp::from_second(days * 86_400).ok()?.strftime("%Y-%m-%d").to_string()
+        }
+        DataType::FixedSizeBinary(16) => {
+            let hex = data_encoding::HEXLOWER.encode(array.as_fixed_size_binary().value(0));
+            [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
         }
         _ => return None,
     })
+}
+
+fn float(number: impl ToString) -> String {
+    let text = number.to_string();
+    if text.ends_with("inf") { text.replace("inf", "Infinity") } else { text }
+}
+
+fn infinity(position: i64, largest: i64) -> Option<String> {
+    match position {
+        at if at == largest => Some("infinity".to_owned()),
+        at if at == -largest => Some("-infinity".to_owned()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +89,12 @@ mod tests {
         let numeric = [0, 2, 0, 0, 0, 0, 0, 2, 0, 1, 0x03, 0xe8];
         let decimal = Mapping::Decimal { precision: 18, scale: 6, display_scale: 6 };
         assert_eq!(display(&decimal, &numeric).unwrap(), "1.10");
-        assert_eq!(display(&Mapping::Uuid, &[0xab; 16]).unwrap(), format!("\\x{}", "ab".repeat(16)));
+        let uuid = "abababab-abab-abab-abab-abababababab";
+        assert_eq!(display(&Mapping::Uuid, &[0xab; 16]).unwrap(), uuid);
+        assert_eq!(display(&Mapping::Binary, &[0xab; 16]).unwrap(), format!("\\x{}", "ab".repeat(16)));
+        assert_eq!(display(&Mapping::Float64, &f64::NEG_INFINITY.to_be_bytes()).unwrap(), "-Infinity");
+        assert_eq!(display(&Mapping::Float32, &f32::NAN.to_be_bytes()).unwrap(), "NaN");
+        assert_eq!(display(&Mapping::Date, &i32::MAX.to_be_bytes()).unwrap(), "infinity");
+        assert_eq!(display(&Mapping::TimestampTz, &i64::MIN.to_be_bytes()).unwrap(), "-infinity");
     }
 }
