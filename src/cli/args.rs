@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod diff;
 pub(super) mod dump;
 mod examples;
 mod restore;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use check::CheckArgs;
 pub use compare::{CompareArgs, VerifyArgs, VerifyLevel};
+pub use diff::DiffArgs;
 pub use dump::DumpArgs;
 pub use restore::{RestoreArgs, RestoreMode, RolesChoice, TimescaleChoice};
 
@@ -88,6 +90,9 @@ pub enum Command {
     /// Check the rows in a database against a backup
     #[command(after_help = examples::COMPARE)]
     Compare(CompareArgs),
+    /// Show what differs between two backups, or a backup and a database: tables, chunks, rows
+    #[command(after_help = examples::DIFF)]
+    Diff(DiffArgs),
     /// Ask whether the data in a database is right: trades, balances, bars, audit trails
     #[command(after_help = examples::CHECK)]
     Check(CheckArgs),
@@ -117,6 +122,7 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Verify(_) => "verify",
             Self::Compare(_) => "compare",
+            Self::Diff(_) => "diff",
             Self::Check(_) => "check",
             Self::List(_) => "list",
             Self::Show(_) => "show",

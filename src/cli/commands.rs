@@ -3,6 +3,7 @@
 mod check;
 mod compare;
 mod demo;
+mod diff;
 mod doctor;
 mod dump;
 mod files;
@@ -33,6 +34,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Outcome, OpsErr
         Command::Verify(args) => verify::run(&args, context).await,
         Command::Check(args) => check::run(&args, context).await,
         Command::Compare(args) => compare::run(&args, context).await,
+        Command::Diff(args) => diff::run(&args, context).await,
         Command::List(_) => list::run(context),
         Command::Show(args) => show::run(&args, context),
         Command::Files(args) => files::run(&args, context),

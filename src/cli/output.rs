@@ -1,5 +1,6 @@
 //! What comes out: the report on standard output (for people, or as one JSON document), errors on standard error.
 
+pub(super) mod row;
 pub(super) mod table;
 
 use std::io::Write;

@@ -164,6 +164,27 @@ pub const fn canonical_oid(oid: u32) -> u32 {
 }
 
 impl Mapping {
+    /// Whether equal bytes are equal values where one side is carried by `self` and the other by `other`.
+    pub fn has_wire_form_of(&self, other: &Mapping) -> bool {
+        use Mapping::{Bpchar, Decimal, List, Multirange, NumericText, Range, Utf8};
+        match (self, other) {
+            (Decimal { .. } | NumericText, Decimal { .. } | NumericText) => true,
+            (Utf8 | Bpchar { .. }, Utf8 | Bpchar { .. }) => true,
+            (
+                List { element_oid: one, element, .. },
+                List { element_oid: other, element: other_element, .. },
+            ) => one == other && element.has_wire_form_of(other_element),
+            (Range { bound }, Range { bound: other })
+            | (Multirange { bound }, Multirange { bound: other }) => bound.has_wire_form_of(other),
+            _ => self == other,
+        }
+    }
+
+    /// Whether it is an integer with a sign, of two, four or eight bytes.
+    pub fn is_integer(&self) -> bool {
+        matches!(self, Mapping::Int16 | Mapping::Int32 | Mapping::Int64)
+    }
+
     /// Whether wire bytes as the server sends them may differ from the canonical ones, so that a row with such a column
     /// has to be rewritten before it is hashed: arrays (their has-null flag is a leftover of the value's history, and
     /// they carry OIDs) and composites (OIDs).

@@ -3,7 +3,7 @@
 mod readings;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::pipeline::digest::{DigestError, of_query};
 use crate::plan::selection::TableSelection;
 use crate::store::{BackupChoice, Vault};
 
-use readings::readings;
+pub(super) use readings::{Reading, pieces_of, readings};
 pub use rows::{RowDifference, Side};
 
 /// What to compare with what.
@@ -144,7 +144,11 @@ pub async fn compare(
     let source_itself = source.system_identifier.is_some()
         && facts.system_identifier == source.system_identifier
         && facts.database_oid == source.database_oid;
-    let groups = groups(manifest, &request.selection)?;
+    let unmatched = request.selection.unmatched(names(manifest));
+    if !unmatched.is_empty() {
+        return Err(OpsError::Usage(format!("nothing in the backup matches {}", unmatched.join(", "))));
+    }
+    let groups: Vec<Group<'_>> = groups(manifest, &request.selection).into_values().collect();
     let materialised = match manifest.body.timescale {
         Some(_) => probe.materialisations().await?,
         None => BTreeMap::new(),
@@ -179,17 +183,17 @@ pub async fn compare(
     Ok(report)
 }
 
-fn groups<'a>(manifest: &'a Manifest, selection: &TableSelection) -> Result<Vec<Group<'a>>, OpsError> {
-    let names: BTreeSet<&TableName> = manifest
-        .body
-        .tables
-        .iter()
-        .flat_map(|table| std::iter::once(&table.name).chain(&table.root).chain(&table.load_through))
-        .collect();
-    let unmatched = selection.unmatched(names);
-    if !unmatched.is_empty() {
-        return Err(OpsError::Usage(format!("nothing in the backup matches {}", unmatched.join(", "))));
-    }
+/// The names by which tables of a backup can be selected.
+pub(super) fn names(manifest: &Manifest) -> impl Iterator<Item = &TableName> {
+    let tables = manifest.body.tables.iter();
+    tables.flat_map(|table| std::iter::once(&table.name).chain(&table.root).chain(&table.load_through))
+}
+
+/// The selected tables of a backup, by the names under which they are compared.
+pub(super) fn groups<'a>(
+    manifest: &'a Manifest,
+    selection: &TableSelection,
+) -> BTreeMap<TableName, Group<'a>> {
     let mut groups: BTreeMap<TableName, Group<'a>> = BTreeMap::new();
     for table in &manifest.body.tables {
         let chosen = std::iter::once(&table.name).chain(&table.root).any(|name| selection.takes(name));
@@ -202,7 +206,7 @@ fn groups<'a>(manifest: &'a Manifest, selection: &TableSelection) -> Result<Vec<
         group.leaves.push(table);
         group.expected += table.rowset;
     }
-    Ok(groups.into_values().collect())
+    groups
 }
 
 /// The columns that are restored and compared.
@@ -241,9 +245,10 @@ impl Sides<'_> {
         let mut found = RowsetDigest::default();
         let mut differing = Vec::new();
         self.probe.mark().await?;
-        for reading in readings(self.request, self.manifest, group, &self.materialised) {
-            let digest =
-                of_query(self.probe.client(), &reading.sql, columns.clone(), self.key, Box::new(|_, _| ()));
+        let target = self.request.target(&group.name);
+        for reading in readings(&target, self.manifest, group, &self.materialised) {
+            let on_row = Box::new(|_: &_, _: &_| Ok(()));
+            let digest = of_query(self.probe.client(), &reading.sql, columns.clone(), self.key, on_row);
             let digest = match digest.await {
                 Ok(digest) => digest,
                 Err(DigestError::Pg(error))

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod compare;
 pub mod demo;
+pub mod diff;
 pub mod doctor;
 pub mod dump;
 mod error;
@@ -10,6 +11,7 @@ pub mod files;
 pub mod init;
 pub mod list;
 pub mod restore;
+mod rows;
 pub mod show;
 pub mod verify;
 

@@ -228,8 +228,23 @@ fn decode(vault: &Vault, table: &Table, piece: &Piece, key: &[u8; 32]) -> Result
     Err(CodecError::Piece(format!("it decodes to {digest:?}, the manifest says {:?}", piece.rowset)))
 }
 
+/// Shows every canonical tuple of a piece, whose bytes are first known to be those that were written.
+pub(super) fn checked_rows(
+    vault: &Vault,
+    table: &Table,
+    piece: &Piece,
+    row: &mut dyn FnMut(&[u8]) -> Result<(), CodecError>,
+) -> Result<(), OpsError> {
+    vault.check_digest(&piece.path, piece.bytes, piece.blake3)?;
+    if let Some(sidecar) = &piece.exceptions {
+        vault.check_digest(&sidecar.path, sidecar.bytes, sidecar.blake3)?;
+    }
+    each_row(vault, table, piece, row)
+        .map_err(|source| OpsError::Rows { table: table.name.clone(), source: source.in_file(&piece.path) })
+}
+
 /// Shows every canonical tuple of a piece.
-pub(super) fn each_row(
+fn each_row(
     vault: &Vault,
     table: &Table,
     piece: &Piece,

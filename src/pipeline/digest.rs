@@ -32,7 +32,7 @@ pub enum DigestError {
 }
 
 /// Called with a row's hash and its canonical tuple.
-pub type OnRow = Box<dyn FnMut(&[u8; 32], &[u8]) + Send>;
+pub type OnRow = Box<dyn FnMut(&[u8; 32], &[u8]) -> Result<(), CodecError> + Send>;
 
 /// Runs a COPY OUT whose columns have these mappings; hashes every canonical tuple and shows it to `on_row`.
 pub async fn of_query(
@@ -52,8 +52,7 @@ pub async fn of_query(
                 canonical_tuple(&mappings, tuple)?;
                 let hash = hasher.hash(tuple);
                 digest.add_row(&hash);
-                on_row(&hash, tuple);
-                Ok(())
+                on_row(&hash, tuple)
             })?;
             drop(room);
         }

@@ -7,6 +7,7 @@ mod calendars;
 mod checks;
 mod connections;
 mod container;
+mod diff;
 mod disk;
 mod encodings;
 mod faults;

@@ -1,4 +1,4 @@
-//! `dump`: which database, which tables, and what the backup is called. The selection is shared with `restore`.
+//! `dump`: which database, which tables, and what the backup is called. The selection is shared with `restore` and `diff`.
 
 use crate::codec::copy::MAX_TUPLE;
 use crate::plan::chunks::Bound;
@@ -6,7 +6,7 @@ use crate::plan::chunks::Bound;
 /// Which tables.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Selection")]
-pub struct SelectionArgs {
+pub struct TableArgs {
     /// Take these tables only (psql pattern; one that matches nothing is an error)
     #[arg(long = "table", short = 't', value_name = "PATTERN")]
     pub tables: Vec<String>,
@@ -19,6 +19,15 @@ pub struct SelectionArgs {
     /// Leave these schemas out
     #[arg(long = "exclude-schema", short = 'N', value_name = "PATTERN")]
     pub exclude_schemas: Vec<String>,
+}
+
+/// Which tables, and what of them.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectionArgs {
+    /// Which tables.
+    #[command(flatten)]
+    pub chosen: TableArgs,
     /// Take only the rows of TABLE for which SQL holds
     #[arg(long = "where", value_name = "TABLE=SQL")]
     pub conditions: Vec<String>,

@@ -43,6 +43,15 @@ Examples:
   barkeep compare --db trading_copy --rows     and if not, which rows differ?
   barkeep compare before-migration --db trading --rows --limit 100";
 
+pub(super) const DIFF: &str = "\
+Examples:
+  barkeep diff before-migration                    what has changed up to the latest backup?
+  barkeep diff 20261119 20261120T02 -t orders --sample 100
+  barkeep diff latest --db trading                 what has changed in the database since?
+  barkeep diff 20261119 --summary --json           by digests alone: no rows are read
+Prints rows of A with -, rows of B with +, and *marks* the columns that differ. Ends with 0 where both are the same, with 3
+where they differ.";
+
 pub(super) const CHECK: &str = "\
 Examples:
   barkeep check --db trading --explain         what is taken for orders, trades, balances, bars?

@@ -6,6 +6,7 @@ use crate::cli::CommandResult;
 use crate::cli::args::CompareArgs;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
+use crate::cli::output::row::field;
 use crate::cli::output::table::{count, plural, seconds};
 use crate::ops::ExitCode;
 use crate::ops::compare::{
@@ -92,16 +93,7 @@ fn line(row: &RowDifference) -> String {
         Side::OnlyInBackup => '-',
         Side::OnlyInDatabase => '+',
     };
-    let columns: Vec<String> = row
-        .columns
-        .iter()
-        .map(|(name, value)| match value {
-            None => format!("{name}=NULL"),
-            Some(value) if value.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-                format!("{name}={value:?}")
-            }
-            Some(value) => format!("{name}={value}"),
-        })
-        .collect();
+    let columns: Vec<String> =
+        row.columns.iter().map(|(name, value)| field(name, value.as_deref())).collect();
     format!("{sign} {}", columns.join(" "))
 }

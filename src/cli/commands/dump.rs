@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::selection::{conditions, patterns};
+use super::selection::{conditions, patterns, selection};
 use crate::cli::CommandResult;
 use crate::cli::args::DumpArgs;
 use crate::cli::context::Context;
@@ -26,11 +26,15 @@ pub(super) async fn run(args: &DumpArgs, context: &Context) -> CommandResult {
 fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> {
     let typed = &args.selection;
     let file = &context.config.dump;
-    let nothing_typed = typed.tables.is_empty()
-        && typed.exclude_tables.is_empty()
-        && typed.schemas.is_empty()
-        && typed.exclude_schemas.is_empty();
-    let pick = |typed: &Vec<String>, file: &Vec<String>| patterns(if nothing_typed { file } else { typed });
+    let mut selection = selection(&typed.chosen)?;
+    if selection.is_everything() {
+        selection = TableSelection {
+            tables: patterns(&file.tables)?,
+            exclude_tables: patterns(&file.exclude_tables)?,
+            schemas: patterns(&file.schemas)?,
+            exclude_schemas: patterns(&file.exclude_schemas)?,
+        };
+    }
     let mut wanted = conditions(&typed.conditions)?;
     if wanted.is_empty() {
         wanted = conditions(
@@ -42,12 +46,7 @@ fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> 
         )?;
     }
     Ok(DumpRequest {
-        selection: TableSelection {
-            tables: pick(&typed.tables, &file.tables)?,
-            exclude_tables: pick(&typed.exclude_tables, &file.exclude_tables)?,
-            schemas: pick(&typed.schemas, &file.schemas)?,
-            exclude_schemas: pick(&typed.exclude_schemas, &file.exclude_schemas)?,
-        },
+        selection,
         conditions: wanted,
         slice: TimeSlice { since: typed.since, until: typed.until },
         skip_tiered: args.skip_tiered,

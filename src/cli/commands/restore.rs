@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::selection::{conditions, patterns, renames, schema_map};
+use super::selection::{conditions, patterns, renames, schema_map, selection};
 use crate::cli::CommandResult;
 use crate::cli::args::{RestoreArgs, RestoreMode, RolesChoice, TimescaleChoice};
 use crate::cli::context::Context;
@@ -66,12 +66,14 @@ fn request<'a>(
     vault: &'a Vault,
 ) -> Result<RestoreRequest<'a>, OpsError> {
     let target = context.database(Some(&args.to))?;
+    let TableSelection { tables, exclude_tables, schemas, exclude_schemas } =
+        selection(&args.selection.chosen)?;
     Ok(RestoreRequest {
         create: args.create,
-        tables: patterns(&args.selection.tables)?,
-        exclude_tables: patterns(&args.selection.exclude_tables)?,
-        schemas: patterns(&args.selection.schemas)?,
-        exclude_schemas: patterns(&args.selection.exclude_schemas)?,
+        tables,
+        exclude_tables,
+        schemas,
+        exclude_schemas,
         where_: conditions(&args.selection.conditions)?,
         slice: TimeSlice { since: args.selection.since, until: args.selection.until },
         timescale: match args.timescale {

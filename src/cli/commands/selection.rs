@@ -2,7 +2,19 @@
 
 use crate::base::TableName;
 use crate::catalog::Pattern;
+use crate::cli::args::dump::TableArgs;
 use crate::ops::OpsError;
+use crate::plan::selection::TableSelection;
+
+/// `-t -T -n -N`.
+pub(super) fn selection(args: &TableArgs) -> Result<TableSelection, OpsError> {
+    Ok(TableSelection {
+        tables: patterns(&args.tables)?,
+        exclude_tables: patterns(&args.exclude_tables)?,
+        schemas: patterns(&args.schemas)?,
+        exclude_schemas: patterns(&args.exclude_schemas)?,
+    })
+}
 
 /// All patterns, or the first that is none.
 pub(super) fn patterns(texts: &[String]) -> Result<Vec<Pattern>, OpsError> {

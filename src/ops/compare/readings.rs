@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{CompareRequest, Group, kept};
+use super::{Group, kept};
 use crate::base::{RowsetDigest, TableName};
-use crate::manifest::{Manifest, TableKind};
+use crate::manifest::{Manifest, Piece, Table, TableKind};
 use crate::plan::copy::{copy_out, large_object_sql};
 use crate::plan::timescale::ranges::{Part, ROWS, parts, whole};
 
@@ -20,9 +20,10 @@ pub(in crate::ops) struct Reading {
     pub(in crate::ops) units: Option<Vec<usize>>,
 }
 
-/// The readings of a group. `materialised` are the target's continuous aggregates with what holds their rows.
-pub(super) fn readings(
-    request: &CompareRequest,
+/// The readings of a group from `target`, its name in the database. `materialised` are the database's continuous aggregates
+/// with what holds their rows.
+pub(in crate::ops) fn readings(
+    target: &TableName,
     manifest: &Manifest,
     group: &Group<'_>,
     materialised: &BTreeMap<TableName, TableName>,
@@ -32,7 +33,6 @@ pub(super) fn readings(
     if first.kind == TableKind::LargeObjects {
         return one(large_object_sql());
     }
-    let target = request.target(&group.name);
     let conditions: Vec<String> = first.condition.iter().cloned().collect();
     if !first.kind.is_chunked() {
         let target = target.sql();
@@ -41,7 +41,7 @@ pub(super) fn readings(
     }
     // Never ONLY: the rows of a hypertable, and of partitions, are below the root.
     let relation = match first.kind {
-        TableKind::ContinuousAggregate => materialised.get(&target).unwrap_or(&target).sql(),
+        TableKind::ContinuousAggregate => materialised.get(target).unwrap_or(target).sql(),
         _ => target.sql(),
     };
     let timescale = manifest.body.timescale.as_ref();
@@ -59,4 +59,22 @@ pub(super) fn readings(
             }
         })
         .collect()
+}
+
+/// The pieces of a group that hold what the readings read, each with its table.
+pub(in crate::ops) fn pieces_of<'a>(
+    manifest: &'a Manifest,
+    group: &Group<'a>,
+    readings: &[Reading],
+) -> Vec<(&'a Table, &'a Piece)> {
+    let named: Vec<&Vec<usize>> = readings.iter().filter_map(|reading| reading.units.as_ref()).collect();
+    let all = named.len() < readings.len();
+    let wanted = |unit: usize| all || named.iter().any(|units| units.contains(&unit));
+    let mut pieces = Vec::new();
+    for table in &group.leaves {
+        let units = table.units.iter().enumerate().filter(|(unit, _)| wanted(*unit));
+        let numbers = units.flat_map(|(_, unit)| &unit.pieces);
+        pieces.extend(numbers.filter_map(|number| Some((*table, manifest.head.pieces.get(*number)?))));
+    }
+    pieces
 }
