@@ -1,8 +1,8 @@
 //! `barkeep restore`: a backup, or a part of one, into a database.
 //!
-//! The order is the file's: choose, look before touching anything, make the database, schema before the rows, rows,
-//! sequences, schema after the rows, large objects, statistics, and last of all the journal goes. Every step is
-//! recorded in the transaction that does it, so the same request goes on where a killed one stopped. Restoring runs the
+//! The order is the file's: choose, look before touching anything, make the database, schema before the rows, sequences,
+//! rows, schema after the rows (indexes and keys of a table beside the rows of others), large objects, statistics, and last of
+//! all the journal goes. Every step is recorded in the transaction that does it, so the same request goes on where a killed one stopped. Restoring runs the
 //! backup's SQL as the connecting role. It does not compare: that is another operation, for the caller to run.
 
 mod after;
@@ -15,6 +15,7 @@ mod scope;
 mod space;
 mod timescale;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -23,13 +24,16 @@ use super::verify::rowset_key;
 use super::{OpsError, Services};
 use crate::base::{Digest, Event, TableName};
 use crate::catalog::Pattern;
+use crate::catalog::ddl::SchemaDump;
 use crate::manifest::SealedManifest;
 use crate::pg::{ConnectionSettings, Target};
+use crate::pipeline::beside::{Beside, Rest};
 use crate::pipeline::journal::{JournalError, RestoreJournal};
 use crate::pipeline::load::LoadError;
 use crate::pipeline::schema::{Run, Violation, prepare};
 use crate::plan::chunks::TimeSlice;
 use crate::plan::ddl::{PostDataSchedule, RestoreOptions, Stage, pre_data};
+use crate::plan::load::LoadJob;
 pub use crate::plan::load::Mode;
 use crate::plan::timescale::entries::{Parts, parts};
 use crate::store::{BackupChoice, Vault};
@@ -311,15 +315,19 @@ impl Restore<'_> {
             self.journal.settle(self.target.client()).await?;
         }
         report.violations = self.journal.violations();
+        let levels = if self.request.schema_only { Vec::new() } else { self.row_levels().await? };
+        let schedule = early.map(|run| self.schedule(run.dump, &levels));
         if self.request.schema_only {
-            self.post_data(early, report).await?;
+            self.post_data(early.zip(schedule.as_ref()), None, report).await?;
             return self.after_post_data(parts.as_ref(), &options, report).await;
         }
-        self.phase("data", report);
-        let deferred = self.rows(report).await?;
         self.phase("sequences", report);
         self.sequences(report).await?;
-        self.post_data(early, report).await?;
+        self.phase("data", report);
+        let beside = early.zip(schedule.as_ref()).filter(|_| !self.request.fills_existing());
+        let beside = beside.map(|(run, schedule)| self.beside(run, schedule, &levels));
+        let deferred = self.rows(levels, beside.as_ref(), report).await?;
+        self.post_data(early.zip(schedule.as_ref()), beside.map(Beside::rest), report).await?;
         self.deferred_rows(deferred, report).await?;
         self.large_objects(report).await?;
         self.after_post_data(parts.as_ref(), &options, report).await?;
@@ -339,23 +347,43 @@ impl Restore<'_> {
             let events = &*self.services.events;
             let run = |dump| Run { dump, options, journal: self.journal, events };
             self.aggregates(run(&parts.late), &parts.aggregates, report).await?;
-            self.post_data(Some(run(&parts.late)), report).await?;
+            let schedule = self.schedule(&parts.late, &[]);
+            self.post_data(Some((run(&parts.late), &schedule)), None, report).await?;
         }
         self.jobs(report).await
     }
 
-    async fn post_data(&self, run: Option<Run<'_>>, report: &mut RestoreReport) -> Result<(), OpsError> {
-        let Some(run) = run else { return Ok(()) };
-        self.phase("indexes", report);
+    /// Everything after the rows, the largest tables first.
+    fn schedule(&self, dump: &SchemaDump, levels: &[Vec<LoadJob>]) -> PostDataSchedule {
         let body = &self.sealed.manifest.body;
         let populated: Vec<TableName> = match self.request.schema_only {
             true => Vec::new(),
             false => body.populated_views.iter().map(|view| self.scope.relation(view)).collect(),
         };
-        let schedule = PostDataSchedule::new(run.dump, &populated);
-        let mut lanes = Vec::new();
+        let mut bytes: BTreeMap<TableName, u64> = BTreeMap::new();
+        levels.iter().flatten().for_each(|job| *bytes.entry(job.into.clone()).or_default() += job.bytes);
+        PostDataSchedule::new(dump, &populated).by_size(&bytes)
+    }
+
+    /// What is left of everything after the rows.
+    async fn post_data(
+        &self,
+        what: Option<(Run<'_>, &PostDataSchedule)>,
+        begun: Option<Rest<'_>>,
+        report: &mut RestoreReport,
+    ) -> Result<(), OpsError> {
+        let Some((run, schedule)) = what else { return Ok(()) };
+        if report.phases.last().is_none_or(|phase| phase.name != phases::stage(Stage::Build)) {
+            self.phase(phases::stage(Stage::Build), report);
+        }
+        let Rest { dispatcher, violations, sessions: mut lanes } = begun.unwrap_or_else(|| Rest {
+            dispatcher: schedule.dispatch(),
+            violations: Vec::new(),
+            sessions: Vec::new(),
+        });
+        report.violations.extend(violations);
         let count = self.request.jobs.max(1).min(schedule.jobs().len());
-        for _ in 0..count {
+        while lanes.len() < count.min(dispatcher.left()) {
             let lane = self.target.lane().await?;
             prepare(&lane, run.dump).await?;
             self.memory(&lane, count).await?;
@@ -368,7 +396,7 @@ impl Restore<'_> {
                     self.phase(phases::stage(stage), report);
                 }
             };
-            let violations = run.post_data(&clients, &schedule, &mut tell).await?;
+            let violations = run.go_on(&clients, schedule, dispatcher, &mut tell).await?;
             report.violations.extend(violations);
             self.journal.settle(self.target.client()).await?;
         }
@@ -399,6 +427,7 @@ impl From<LoadError> for OpsError {
         match error {
             LoadError::Pg(error) => Self::Pg(error),
             LoadError::Store(error) => Self::Store(error),
+            LoadError::Schema(error) => Self::Schema(error),
             LoadError::Rows { table, path, source } => Self::Rows { table, source: source.in_file(&path) },
             LoadError::Mismatch { .. } | LoadError::Lacks(_) => Self::Mismatch(error.to_string()),
             LoadError::Refused { table, source } if source.is_connection_lost() => {

@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 use tokio_postgres::{CopyInSink, SimpleQueryMessage};
 
 use super::journal::RestoreJournal;
-use super::schema::Journal;
+use super::schema::{Journal, SchemaError};
 use crate::base::{Event, Events, RowsetDigest, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::{HEADER, TRAILER};
@@ -69,6 +69,9 @@ pub enum LoadError {
         /// The server's words.
         source: PgError,
     },
+    /// What was built beside the rows could not be.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// The manifest names a key or a piece that is not there.
     #[error("the backup lacks {0}")]
     Lacks(String),
@@ -131,11 +134,20 @@ impl Loading<'_> {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(job) = next else { return Ok(done) };
-            let outcome = match self.journal.done(&job.key) {
-                true => Outcome::Earlier,
-                false => self.persist(&mut client, &job).await?,
-            };
+            let outcome = self.one(&mut client, &job).await?;
             done.push((job, outcome));
+        }
+    }
+
+    /// Runs one job on a lane's connection, unless an earlier run did it.
+    pub(super) async fn one(
+        &self,
+        client: &mut Option<Session>,
+        job: &LoadJob,
+    ) -> Result<Outcome, LoadError> {
+        match self.journal.done(&job.key) {
+            true => Ok(Outcome::Earlier),
+            false => self.persist(client, job).await,
         }
     }
 

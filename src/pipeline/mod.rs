@@ -1,5 +1,6 @@
 //! The only place where connections, threads and files meet: what `plan` decided is done here.
 
+pub mod beside;
 pub mod digest;
 pub mod dump;
 pub mod journal;

@@ -14,7 +14,9 @@ use tokio_postgres::SimpleQueryMessage::Row;
 
 use crate::base::{Event, Events, quote_literal};
 use crate::catalog::ddl::{SchemaDump, SchemaEntry};
-use crate::plan::ddl::{Job, PostDataSchedule, RestoreOptions, Stage, Statement, Work, statements};
+use crate::plan::ddl::{
+    Dispatcher, Job, PostDataSchedule, RestoreOptions, Stage, Statement, Work, statements,
+};
 
 pub use violation::{Fate, Violation, ViolationKind};
 
@@ -132,7 +134,12 @@ pub async fn prepare(client: &Client, dump: &SchemaDump) -> Result<(), SchemaErr
     client.batch_execute(&sql).await.map_err(|error| SchemaError::new("session", error))
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// The entries by their numbers.
+    pub(super) fn entries(&self) -> HashMap<i32, &'a SchemaEntry> {
+        self.dump.entries.iter().map(|entry| (entry.dump_id, entry)).collect()
+    }
+
     /// Runs entries before the rows, in the order given, in transactions of at most 200.
     pub async fn pre_data(&self, client: &Client, entries: &[&SchemaEntry]) -> Result<(), SchemaError> {
         let open: Vec<&SchemaEntry> =
@@ -183,10 +190,19 @@ impl Run<'_> {
         schedule: &PostDataSchedule,
         tell: &mut (dyn FnMut(Stage) + Send),
     ) -> Result<Vec<Violation>, SchemaError> {
+        self.go_on(clients, schedule, schedule.dispatch(), tell).await
+    }
+
+    /// The same, where some of it is done.
+    pub async fn go_on(
+        &self,
+        clients: &[&Client],
+        schedule: &PostDataSchedule,
+        mut dispatcher: Dispatcher<'_>,
+        tell: &mut (dyn FnMut(Stage) + Send),
+    ) -> Result<Vec<Violation>, SchemaError> {
         let mut told = None;
-        let entries: HashMap<i32, &SchemaEntry> = self.dump.entries.iter().map(|e| (e.dump_id, e)).collect();
-        let entries = &entries;
-        let mut dispatcher = schedule.dispatch();
+        let entries = &self.entries();
         let mut free: Vec<&Client> = clients.to_vec();
         let mut running = FuturesUnordered::new();
         let mut violations = Vec::new();
@@ -206,20 +222,8 @@ impl Run<'_> {
             let Some((number, client, outcome)) = running.next().await else { break };
             free.push(client);
             match outcome {
-                Ok(None) => dispatcher.succeeded(number),
-                Ok(Some(mut violation)) => {
-                    if violation.fate == Fate::LeftOut {
-                        let lost = dispatcher.failed(number);
-                        violation.lost = lost.iter().map(|job| schedule.jobs()[*job].label.clone()).collect();
-                    } else {
-                        dispatcher.succeeded(number);
-                    }
-                    violations.push(violation);
-                }
+                Ok(violation) => violations.extend(self.ended(&mut dispatcher, schedule, number, violation)),
                 Err(error) => failure = failure.or(Some(error)),
-            }
-            if failure.is_none() {
-                self.events.emit(Event::Step { what: schedule.jobs()[number].label.clone() });
             }
         }
         match failure {
@@ -229,7 +233,27 @@ impl Run<'_> {
         }
     }
 
-    async fn job(
+    /// Tells the dispatcher, and whoever wants to know, that a job has ended; gives its violation with what is lost by it.
+    pub(super) fn ended(
+        &self,
+        dispatcher: &mut Dispatcher<'_>,
+        schedule: &PostDataSchedule,
+        number: usize,
+        mut violation: Option<Violation>,
+    ) -> Option<Violation> {
+        match violation.as_mut().filter(|violation| violation.fate == Fate::LeftOut) {
+            Some(violation) => {
+                let lost = dispatcher.failed(number);
+                violation.lost = lost.iter().map(|job| schedule.jobs()[*job].label.clone()).collect();
+            }
+            None => dispatcher.succeeded(number),
+        }
+        self.events.emit(Event::Step { what: schedule.jobs()[number].label.clone() });
+        violation
+    }
+
+    /// Does a job; gives the constraint that the rows violate.
+    pub(super) async fn job(
         &self,
         client: &Client,
         job: &Job,

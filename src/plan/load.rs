@@ -44,6 +44,8 @@ pub struct LoadJob {
     pub key: String,
     /// The table that the rows are for, by its name in the backup.
     pub table: TableName,
+    /// Where they go, by its name in the target: the table, or the ancestor it is loaded through.
+    pub into: TableName,
     /// Run first.
     pub open: Vec<String>,
     /// The pieces.
@@ -169,6 +171,7 @@ fn job(table: &Table, way: &TableWay, cut: bool, unit: Option<&Unit>) -> Base {
     let mut job = LoadJob {
         key: String::new(),
         table: table.name.clone(),
+        into: way.into.clone(),
         open: Vec::new(),
         pieces: Vec::new(),
         close: Vec::new(),

@@ -9,7 +9,7 @@ use barkeep::ops::restore::{Mode, RestoreRequest, restore};
 use barkeep::ops::verify::Level;
 use barkeep::store::BackupChoice;
 
-use crate::bench_world::{World, run, value};
+use crate::bench_world::{World, assert_same_schema, run, value};
 
 const SOURCE: &str = "CREATE SCHEMA desk;
      CREATE TABLE desk.users (id bigint PRIMARY KEY, name text);
@@ -295,8 +295,8 @@ async fn phases_are_told_apart_and_foreign_keys_are_validated_after_the_rows() {
         [
             "preflight",
             "schema",
-            "data",
             "sequences",
+            "data",
             "indexes",
             "foreign keys",
             "triggers",
@@ -312,7 +312,7 @@ async fn phases_are_told_apart_and_foreign_keys_are_validated_after_the_rows() {
     let plain = World::dumped("CREATE TABLE t AS SELECT 1 AS x").await;
     let report = plain.restore(plain.copy("copy")).await;
     let names: Vec<&str> = report.phases.iter().map(|phase| phase.name).collect();
-    assert_eq!(names, ["preflight", "schema", "data", "sequences", "indexes", "analyze"]);
+    assert_eq!(names, ["preflight", "schema", "sequences", "data", "indexes", "analyze"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,4 +344,89 @@ async fn a_large_table_that_the_restore_has_made_is_frozen_and_others_are_not() 
     world.restore_with(filled.clone(), append).await.unwrap();
     assert!(!frozen(&filled, "large").await);
     assert_eq!(value(&filled, "SELECT count(*) FROM large").await.as_deref(), Some("250001"));
+}
+
+/// What a restore on one lane says it does, in order: tables whose rows come, and steps.
+async fn told(world: &World, suffix: &str) -> Vec<String> {
+    let log: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&log);
+    let services = hooked(move |event| {
+        let word = match event {
+            Event::Progress { table, .. } => format!("rows of {table}"),
+            Event::Step { what } => what.clone(),
+            Event::Phase(name) => format!("phase {name}"),
+            _ => return,
+        };
+        let mut seen = seen.lock().unwrap();
+        if seen.last() != Some(&word) {
+            seen.push(word);
+        }
+    });
+    let target = world.copy(suffix);
+    let mut request = RestoreRequest::new(&world.vault, BackupChoice::latest(), target.clone());
+    (request.create, request.jobs) = (true, 1);
+    restore(&request, &services).await.unwrap();
+    assert!(world.compare(target.clone()).await.is_equal());
+    assert_same_schema(&world.source(), &target);
+    let told = log.lock().unwrap().clone();
+    let wanted = ["rows of ", "INDEX ", "CONSTRAINT ", "FK CONSTRAINT ", "phase data", "phase indexes"];
+    told.into_iter().filter(|word| wanted.iter().any(|wanted| word.starts_with(wanted))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_indexed_when_its_rows_are_there_and_what_others_could_have_a_say_in_when_all_are() {
+    let world = World::dumped(
+        "CREATE TABLE a (id int PRIMARY KEY, t text); CREATE TABLE b (id int PRIMARY KEY);
+         CREATE FUNCTION looks(i int) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT count(*) FROM public.b WHERE id < i';
+         CREATE TABLE c (id int PRIMARY KEY REFERENCES a);
+         INSERT INTO a SELECT i, md5(i::text) FROM generate_series(1, 5000) i;
+         INSERT INTO b SELECT generate_series(1, 4000); INSERT INTO c SELECT generate_series(1, 3000);
+         CREATE INDEX a_t ON a (t); CREATE INDEX a_looks ON a (looks(id)) WHERE id < 9",
+    )
+    .await;
+    assert_eq!(
+        told(&world, "copy").await,
+        [
+            "phase data",
+            "rows of public.a",
+            "CONSTRAINT public.a a_pkey",
+            "INDEX public.a_t",
+            "rows of public.b",
+            "CONSTRAINT public.b b_pkey",
+            "rows of public.c",
+            "phase indexes",
+            "INDEX public.a_looks",
+            "CONSTRAINT public.c c_pkey",
+            "FK CONSTRAINT public.c c_id_fkey",
+        ]
+    );
+    // What the function looked up was there to be found.
+    let copy = world.copy("copy");
+    run(&copy, &format!("ALTER DATABASE {} SET enable_seqscan = off", copy.database)).await;
+    let found = "SELECT count(*) FROM a WHERE looks(id) = 7 AND id < 9";
+    assert_eq!(value(&copy, found).await.as_deref(), Some("1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_indexed_when_all_rows_of_their_tree_are_there() {
+    let world = World::dumped(
+        "CREATE TABLE r (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE r1 PARTITION OF r FOR VALUES FROM (0) TO (9000);
+         CREATE TABLE r2 PARTITION OF r FOR VALUES FROM (9000) TO (20000);
+         CREATE TABLE h (id int PRIMARY KEY) PARTITION BY HASH (id);
+         CREATE TABLE h1 PARTITION OF h FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE TABLE h2 PARTITION OF h FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+         CREATE INDEX only_r1 ON r1 (id DESC);
+         INSERT INTO r SELECT generate_series(0, 16000); INSERT INTO h SELECT generate_series(1, 200)",
+    )
+    .await;
+    let told = told(&world, "copy").await;
+    let place =
+        |word: &str| told.iter().position(|told| told == word).unwrap_or_else(|| panic!("{word}: {told:?}"));
+    let of_h = place("rows of public.h1").max(place("rows of public.h2"));
+    // An index of a partition alone waits for nobody else's rows, a key of the tree for all of them.
+    assert!(place("INDEX public.only_r1") < place("rows of public.r2"), "{told:?}");
+    assert!(place("rows of public.r2") < place("CONSTRAINT public.r r_pkey"), "{told:?}");
+    assert!(place("CONSTRAINT public.r r_pkey") < place("CONSTRAINT public.r1 r1_pkey"), "{told:?}");
+    assert!(place("CONSTRAINT public.r2 r2_pkey") < of_h && of_h < place("CONSTRAINT public.h1 h1_pkey"));
 }

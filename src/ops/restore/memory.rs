@@ -39,9 +39,13 @@ impl std::str::FromStr for Memory {
 impl Restore<'_> {
     /// Gives a session that builds its share, one of `lanes`.
     pub(super) async fn memory(&self, client: &Client, lanes: usize) -> Result<(), OpsError> {
-        let sql = statement(self.request.maintenance_work_mem, lanes);
-        let set = client.batch_execute(&sql).await;
+        let set = client.batch_execute(&self.memory_sql(lanes)).await;
         Ok(set.map_err(|error| PgError::query("setting maintenance_work_mem", error))?)
+    }
+
+    /// The same as SQL.
+    pub(super) fn memory_sql(&self, lanes: usize) -> String {
+        statement(self.request.maintenance_work_mem, lanes)
     }
 }
 

@@ -2,34 +2,72 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use super::phases::stage;
 use super::{Mode, Restore, RestoreReport, RestoredTable};
 use crate::base::{Event, TableName};
 use crate::manifest::{Table, TableKind};
 use crate::ops::OpsError;
 use crate::pg::{EnabledTrigger, ForeignKey, PgError, TargetTable};
+use crate::pipeline::beside::{Beside, Level};
 use crate::pipeline::load::{LoadError, Loading, Outcome};
+use crate::pipeline::schema::Run;
+use crate::plan::ddl::{PostDataSchedule, Stage};
 use crate::plan::load::{LoadJob, TableWay, jobs, merged};
 
 /// The journal's keys for triggers that have to be switched on again.
 const TRIGGERS: &str = "triggers:";
 
 impl Restore<'_> {
+    /// All rows, in steps: a step begins when the one before has ended.
+    pub(super) async fn row_levels(&self) -> Result<Vec<Vec<LoadJob>>, OpsError> {
+        let there = self.target.tables().await?;
+        let keys = self.target.foreign_keys().await?;
+        let hypertables = match self.request.mode {
+            Mode::OnlyMissing => self.target.hypertables().await?,
+            Mode::Fail | Mode::Append | Mode::Replace => BTreeSet::new(),
+        };
+        Ok(self.levels(&there, &keys, &hypertables))
+    }
+
+    /// What can be built beside the rows. TimescaleDB builds an index chunk by chunk: those of hypertables wait for all rows.
+    pub(super) fn beside<'r>(
+        &self,
+        run: Run<'r>,
+        schedule: &'r PostDataSchedule,
+        levels: &[Vec<LoadJob>],
+    ) -> Beside<'r> {
+        let chunked = self.sealed.manifest.body.tables.iter().filter(|table| table.kind.is_chunked());
+        let held = chunked.map(|table| self.scope.relation(&table.name)).collect();
+        let settings = self.memory_sql(self.request.jobs.max(1));
+        Beside::new(run, schedule, levels.iter().flatten(), &held, settings)
+    }
+
     /// Loads everything, and gives back the jobs whose values name objects that are made later.
-    pub(super) async fn rows(&self, report: &mut RestoreReport) -> Result<Vec<LoadJob>, OpsError> {
+    pub(super) async fn rows(
+        &self,
+        levels: Vec<Vec<LoadJob>>,
+        beside: Option<&Beside<'_>>,
+        report: &mut RestoreReport,
+    ) -> Result<Vec<LoadJob>, OpsError> {
         let there = self.target.tables().await?;
         let keys = self.target.foreign_keys().await?;
         let disabled = self.disable_triggers(&there).await?;
         let mut deferred = Vec::new();
         let mut outcome = Ok(());
-        let hypertables = match self.request.mode {
-            Mode::OnlyMissing => self.target.hypertables().await?,
-            Mode::Fail | Mode::Append | Mode::Replace => BTreeSet::new(),
-        };
-        for level in self.levels(&there, &keys, &hypertables) {
+        let count = levels.len();
+        for (number, jobs) in levels.into_iter().enumerate() {
             // Two pieces may have bytes of the same large object, and only one of them can make it.
-            let large = level.iter().any(|job| job.table.name == "pg_largeobject");
+            let large = jobs.iter().any(|job| job.table.name == "pg_largeobject");
             let lanes = if large { 1 } else { self.request.jobs };
-            let loaded = self.loading(true).run(level, lanes).await;
+            let loading = self.loading(true);
+            let loaded = match beside {
+                None => loading.run(jobs, lanes).await,
+                Some(beside) => {
+                    let level = Level { jobs, lanes, last: number + 1 == count };
+                    let mut rows_done = || self.phase(stage(Stage::Build), report);
+                    beside.run(&loading, level, self.request.jobs, &mut rows_done).await
+                }
+            };
             match loaded {
                 Ok(done) => {
                     self.tell(done, &mut deferred, report);
@@ -172,6 +210,8 @@ impl Restore<'_> {
             }
             let level = match table.kind {
                 TableKind::LargeObjects => (true, usize::MAX),
+                // What is built beside other rows may look something up in them.
+                TableKind::ExtensionConfiguration => (false, depth.get(into).copied().unwrap_or(0)),
                 _ => (later, depth.get(into).copied().unwrap_or(0)),
             };
             levels.entry(level).or_default().extend(made);

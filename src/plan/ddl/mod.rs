@@ -3,6 +3,7 @@
 //! This is what `pg_restore` knows, so that a restore needs no client program. Everything here is a pure function of
 //! [`crate::catalog::ddl::SchemaDump`]; running the result is `pipeline::schema`.
 
+mod ahead;
 pub mod ast;
 #[cfg(test)]
 mod fixture;
@@ -16,6 +17,7 @@ pub mod selection;
 pub mod statements;
 pub mod timescale;
 
+pub use ahead::Ahead;
 pub use rename::{RenameWarning, Renamed, Renames, rename};
 pub use roles::roles;
 pub use schedule::{Access, Dispatcher, Job, PostDataSchedule, Stage, Work, pre_data};

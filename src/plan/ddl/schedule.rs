@@ -4,6 +4,7 @@
 //! views, event triggers). A lane claims every lock its job will need before the job starts, and jobs whose locks
 //! conflict never run at the same time: so lanes cannot deadlock. Does not run anything.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::statements::{is_acl, is_data};
@@ -66,6 +67,11 @@ pub struct Job {
     pub depends_on: Vec<usize>,
     /// Tables it locks, each once.
     pub locks: Vec<(TableName, Access)>,
+    /// It is about the rows of one table, and no function of the user's takes part, which might read others: it can be
+    /// done as soon as the rows of that table are there.
+    pub early: bool,
+    /// Bytes of the largest table it locks: who takes longest begins first.
+    pub weight: u64,
 }
 
 /// Entries to run before the rows, in order.
@@ -104,6 +110,9 @@ fn stage(entry: &SchemaEntry) -> Stage {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PostDataSchedule {
     jobs: Vec<Job>,
+    /// Partition to parent, and parent to partitions.
+    parents: BTreeMap<TableName, TableName>,
+    children: BTreeMap<TableName, Vec<TableName>>,
 }
 
 impl PostDataSchedule {
@@ -127,10 +136,55 @@ impl PostDataSchedule {
                 label: entry.label(),
                 depends_on,
                 locks,
+                early: facts.is_early(entry),
+                weight: 0,
             });
         }
         facts.refreshes(populated, &mut jobs);
-        Self { jobs }
+        let parents = facts.parents_by_name();
+        let mut children: BTreeMap<TableName, Vec<TableName>> = BTreeMap::new();
+        for (child, parent) in &parents {
+            children.entry(parent.clone()).or_default().push(child.clone());
+        }
+        Self { jobs, parents, children }
+    }
+
+    /// The same with the sizes of tables known: of jobs that could begin, the one on the largest table does.
+    pub fn by_size(mut self, own: &BTreeMap<TableName, u64>) -> Self {
+        // A tree is as large as all of its partitions: its keys are one chain.
+        let mut bytes: BTreeMap<&TableName, u64> = BTreeMap::new();
+        for (table, size) in own {
+            let mut at = Some(table);
+            while let Some(table) = at {
+                *bytes.entry(table).or_default() += size;
+                at = self.parents.get(table);
+            }
+        }
+        // One at a time jobs run in, they keep pg_dump's order.
+        for job in self.jobs.iter_mut().filter(|job| job.stage.is_parallel()) {
+            let sizes = job.locks.iter().filter_map(|(table, _)| bytes.get(table));
+            job.weight = sizes.copied().max().unwrap_or(0);
+        }
+        self
+    }
+
+    /// How rows on their way into a table use it and its relatives: they fill its partitions too, and look at its ancestors.
+    pub fn claims(&self, into: &TableName) -> Vec<(TableName, Access)> {
+        let mut claims = BTreeMap::from([(into.clone(), Access::Exclusive)]);
+        let mut above = into;
+        while let Some(parent) = self.parents.get(above).filter(|parent| !claims.contains_key(*parent)) {
+            claims.insert(parent.clone(), Access::Shared);
+            above = parent;
+        }
+        let mut filled = vec![into];
+        while let Some(table) = filled.pop() {
+            for child in self.children.get(table).into_iter().flatten() {
+                if claims.insert(child.clone(), Access::Exclusive).is_none() {
+                    filled.push(child);
+                }
+            }
+        }
+        claims.into_iter().collect()
     }
 
     /// The jobs; their index is their number.
@@ -171,23 +225,30 @@ impl<'a> Facts<'a> {
         Self { entries, parents }
     }
 
-    /// The relations an entry touches: those it depends on, and those of the indexes and keys it depends on.
+    fn is_early(&self, entry: &SchemaEntry) -> bool {
+        let calls = |id: &i32| {
+            let kind = self.entries.get(id).map(|needed| &*needed.kind);
+            matches!(kind, Some("FUNCTION" | "PROCEDURE" | "AGGREGATE"))
+        };
+        matches!(&*entry.kind, "INDEX" | "CONSTRAINT") && !entry.depends_on.iter().any(calls)
+    }
+
+    fn parents_by_name(&self) -> BTreeMap<TableName, TableName> {
+        let name = |id: &i32| self.entries.get(id).and_then(|entry| entry.relation());
+        self.parents.iter().filter_map(|(child, parent)| Some((name(child)?, name(parent)?))).collect()
+    }
+
+    /// The relations an entry touches: those it depends on, and those of the indexes and keys it depends on. An index or a key
+    /// touches its own table only: that of a partition depends on that of its parent, and does not lock it.
     fn relations(&self, entry: &SchemaEntry) -> BTreeSet<i32> {
-        let mut found = BTreeSet::new();
-        for id in &entry.depends_on {
-            match self.entries.get(id) {
-                Some(needed) if needed.relation().is_some() => {
-                    found.insert(*id);
-                }
-                Some(needed) if matches!(&*needed.kind, "INDEX" | "CONSTRAINT" | "INDEX ATTACH") => {
-                    let below = needed
-                        .depends_on
-                        .iter()
-                        .filter(|id| self.entries.get(id).is_some_and(|entry| entry.relation().is_some()));
-                    found.extend(below);
-                }
-                _ => {}
-            }
+        let is_relation = |id: &&i32| self.entries.get(id).is_some_and(|entry| entry.relation().is_some());
+        let mut found: BTreeSet<i32> = entry.depends_on.iter().filter(is_relation).copied().collect();
+        if matches!(&*entry.kind, "INDEX" | "CONSTRAINT") && !found.is_empty() {
+            return found;
+        }
+        let needed = entry.depends_on.iter().filter_map(|id| self.entries.get(id));
+        for needed in needed.filter(|one| matches!(&*one.kind, "INDEX" | "CONSTRAINT" | "INDEX ATTACH")) {
+            found.extend(needed.depends_on.iter().filter(is_relation));
         }
         found
     }
@@ -247,6 +308,8 @@ impl<'a> Facts<'a> {
                 label: format!("REFRESH MATERIALIZED VIEW {name}"),
                 depends_on: depends_on.collect(),
                 locks: locks.into_iter().collect(),
+                early: false,
+                weight: 0,
             });
         }
     }
@@ -279,16 +342,16 @@ enum State {
 pub struct Dispatcher<'a> {
     jobs: &'a [Job],
     state: Vec<State>,
-    /// Jobs not handed out yet. By stage, so that finding the next one does not look at all that are done.
-    waiting: BTreeMap<Stage, BTreeSet<usize>>,
+    /// Jobs not handed out yet. By stage, so that finding the next one does not look at all that are done; the largest first.
+    waiting: BTreeMap<Stage, BTreeSet<(Reverse<u64>, usize)>>,
     running: Vec<usize>,
 }
 
 impl<'a> Dispatcher<'a> {
     fn new(jobs: &'a [Job]) -> Self {
-        let mut waiting: BTreeMap<Stage, BTreeSet<usize>> = BTreeMap::new();
+        let mut waiting: BTreeMap<Stage, BTreeSet<(Reverse<u64>, usize)>> = BTreeMap::new();
         for (number, job) in jobs.iter().enumerate() {
-            waiting.entry(job.stage).or_default().insert(number);
+            waiting.entry(job.stage).or_default().insert((Reverse(job.weight), number));
         }
         Self { jobs, state: vec![State::Waiting; jobs.len()], waiting, running: Vec::new() }
     }
@@ -299,23 +362,38 @@ impl<'a> Dispatcher<'a> {
         if self.running.iter().any(|job| self.jobs[*job].stage != *stage) {
             return None;
         }
-        let next = waiting.iter().copied().find(|job| self.can_start(*job))?;
-        self.take(next);
-        self.running.push(next);
+        let next = waiting.iter().map(|(_, job)| *job).find(|job| self.can_start(*job))?;
+        self.start(next);
         Some(next)
     }
 
+    /// The same, of the first stage only.
+    pub fn next_of_first_stage(&mut self) -> Option<usize> {
+        self.waiting.contains_key(&Stage::Build).then(|| self.next_job()).flatten()
+    }
+
+    /// Hands out this job.
+    pub fn start(&mut self, job: usize) {
+        self.take(job);
+        self.running.push(job);
+    }
+
+    /// Whether a job of the first stage waits to be handed out.
+    pub(super) fn is_waiting(&self, job: usize) -> bool {
+        self.state[job] == State::Waiting && !self.running.contains(&job)
+    }
+
     fn take(&mut self, job: usize) {
-        let stage = self.jobs[job].stage;
+        let Job { stage, weight, .. } = self.jobs[job];
         if let Some(waiting) = self.waiting.get_mut(&stage) {
-            waiting.remove(&job);
+            waiting.remove(&(Reverse(weight), job));
             if waiting.is_empty() {
                 self.waiting.remove(&stage);
             }
         }
     }
 
-    fn can_start(&self, job: usize) -> bool {
+    pub(super) fn can_start(&self, job: usize) -> bool {
         let wanted = &self.jobs[job];
         if !wanted.stage.is_parallel() {
             return self.running.is_empty();

@@ -1,0 +1,247 @@
+//! [`Beside`]: rows on several lanes, and beside them the indexes and keys of tables whose rows are all there.
+//!
+//! A lane does one thing at a time: rows of one transaction (`pipeline::load`), or one job of the schedule after the rows
+//! (`pipeline::schema`), each with its journal row. Of what could begin, it takes what belongs to the largest table, because
+//! that table's chain of rows, key and indexes is what the whole restore waits for. Which jobs may begin is decided in
+//! `plan::ddl`.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::try_join_all;
+use tokio::sync::Notify;
+
+use super::load::{LoadError, Loading, Outcome};
+use super::schema::{Run, Violation, prepare};
+use crate::base::TableName;
+use crate::catalog::ddl::SchemaEntry;
+use crate::pg::{PgError, Session};
+use crate::plan::ddl::{Ahead, Dispatcher, PostDataSchedule};
+use crate::plan::load::LoadJob;
+
+/// What is built beside the rows.
+pub struct Beside<'a> {
+    run: Run<'a>,
+    schedule: &'a PostDataSchedule,
+    entries: HashMap<i32, &'a SchemaEntry>,
+    /// SQL for each session that builds.
+    settings: String,
+    state: Mutex<State<'a>>,
+    /// Something has ended.
+    changed: Notify,
+}
+
+struct State<'a> {
+    dispatcher: Dispatcher<'a>,
+    ahead: Ahead<'a>,
+    loads: VecDeque<LoadJob>,
+    /// Bytes of all rows to come, by where they go.
+    sizes: BTreeMap<TableName, u64>,
+    /// Loads that may run at once.
+    lanes: usize,
+    loading: usize,
+    building: usize,
+    /// No rows come after these.
+    last: bool,
+    told: bool,
+    violations: Vec<Violation>,
+    sessions: Vec<Session>,
+}
+
+/// What is left when the rows are there.
+pub struct Rest<'a> {
+    /// Knows which jobs are done.
+    pub dispatcher: Dispatcher<'a>,
+    /// Constraints that the rows violate.
+    pub violations: Vec<Violation>,
+    /// Sessions that can go on building.
+    pub sessions: Vec<Session>,
+}
+
+/// Rows that may be loaded at the same time.
+pub struct Level {
+    /// One transaction each.
+    pub jobs: Vec<LoadJob>,
+    /// How many at once.
+    pub lanes: usize,
+    /// No rows come after them, so that what needs all rows can begin.
+    pub last: bool,
+}
+
+enum Step {
+    Load(Box<LoadJob>),
+    Build(usize),
+    Wait,
+    Done,
+}
+
+impl<'a> Beside<'a> {
+    /// Nothing is done. `jobs` are all the rows to come; what is on a table of `held` waits for all of them; `settings` is
+    /// run in each session that builds.
+    pub fn new<'j>(
+        run: Run<'a>,
+        schedule: &'a PostDataSchedule,
+        jobs: impl Iterator<Item = &'j LoadJob> + Clone,
+        held: &BTreeSet<TableName>,
+        settings: String,
+    ) -> Self {
+        let mut sizes = BTreeMap::new();
+        jobs.clone().for_each(|job| *sizes.entry(job.into.clone()).or_default() += job.bytes);
+        let state = State {
+            dispatcher: schedule.dispatch(),
+            ahead: Ahead::new(schedule, jobs.map(|job| job.into.clone()), held),
+            loads: VecDeque::new(),
+            sizes,
+            lanes: 0,
+            loading: 0,
+            building: 0,
+            last: false,
+            told: false,
+            violations: Vec::new(),
+            sessions: Vec::new(),
+        };
+        Self {
+            run,
+            schedule,
+            entries: run.entries(),
+            settings,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads a level on `lanes` lanes and builds beside it. After the last level it goes on until no job of the first stage is
+    /// left, and calls `rows_done` when the last rows are there.
+    pub async fn run(
+        &self,
+        loading: &Loading<'_>,
+        level: Level,
+        lanes: usize,
+        rows_done: &mut (dyn FnMut() + Send),
+    ) -> Result<Vec<(LoadJob, Outcome)>, LoadError> {
+        {
+            let mut state = self.state();
+            let mut jobs = level.jobs;
+            let size = |job: &LoadJob| state.sizes.get(&job.into).copied().unwrap_or_default();
+            // The pieces of one table after each other, so that it can be built while others are loaded.
+            jobs.sort_by_cached_key(|job| (Reverse(size(job)), job.into.clone(), Reverse(job.bytes)));
+            state.loads = jobs.into();
+            (state.lanes, state.last) = (level.lanes.max(1), level.last);
+        }
+        let rows_done = Mutex::new(rows_done);
+        let lanes = (0..lanes.max(1)).map(|_| self.lane(loading, &rows_done));
+        Ok(try_join_all(lanes).await?.into_iter().flatten().collect())
+    }
+
+    async fn lane(
+        &self,
+        loading: &Loading<'_>,
+        rows_done: &Mutex<&mut (dyn FnMut() + Send)>,
+    ) -> Result<Vec<(LoadJob, Outcome)>, LoadError> {
+        let (mut loads, mut builds) = (None, None);
+        let mut done = Vec::new();
+        loop {
+            let changed = self.changed.notified();
+            let (step, rows_are_done) = self.state().next();
+            if rows_are_done {
+                (*rows_done.lock().unwrap_or_else(PoisonError::into_inner))();
+            }
+            match step {
+                Step::Load(job) => {
+                    let outcome = loading.one(&mut loads, &job).await?;
+                    let mut state = self.state();
+                    state.loading -= 1;
+                    state.ahead.ended(&job.into);
+                    done.push((*job, outcome));
+                }
+                Step::Build(number) => self.build(loading, &mut builds, number).await?,
+                Step::Wait => {
+                    changed.await;
+                    continue;
+                }
+                Step::Done => break,
+            }
+            self.changed.notify_waiters();
+        }
+        self.state().sessions.extend(builds);
+        Ok(done)
+    }
+
+    async fn build(
+        &self,
+        loading: &Loading<'_>,
+        slot: &mut Option<Session>,
+        number: usize,
+    ) -> Result<(), LoadError> {
+        // One that an earlier level opened, if there is one.
+        let held = slot.take().or_else(|| self.state().sessions.pop());
+        let session = match held {
+            Some(session) => session,
+            None => self.session(loading).await?,
+        };
+        let job = &self.schedule.jobs()[number];
+        let violation = self.run.job(&session, job, &self.entries).await?;
+        *slot = Some(session);
+        let mut state = self.state();
+        state.building -= 1;
+        let violation = self.run.ended(&mut state.dispatcher, self.schedule, number, violation);
+        state.violations.extend(violation);
+        Ok(())
+    }
+
+    async fn session(&self, loading: &Loading<'_>) -> Result<Session, LoadError> {
+        let session = loading.target.lane().await?;
+        prepare(&session, self.run.dump).await?;
+        let set = session.batch_execute(&self.settings).await;
+        set.map_err(|error| PgError::query("setting up a session that builds", error))?;
+        Ok(session)
+    }
+
+    /// What is left to do.
+    pub fn rest(self) -> Rest<'a> {
+        let State { dispatcher, violations, sessions, .. } =
+            self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Rest { dispatcher, violations, sessions }
+    }
+}
+
+impl State<'_> {
+    /// The next thing to do, and whether the last rows have just come.
+    fn next(&mut self) -> (Step, bool) {
+        let all_there = self.last && self.loads.is_empty() && self.loading == 0;
+        let rows_are_done = all_there && !std::mem::replace(&mut self.told, all_there);
+        let build = match all_there {
+            true => self.dispatcher.next_of_first_stage(),
+            false => self.early(),
+        };
+        if let Some(number) = build {
+            self.building += 1;
+            return (Step::Build(number), rows_are_done);
+        }
+        if self.loading < self.lanes
+            && let Some(job) = self.loads.pop_front()
+        {
+            self.loading += 1;
+            return (Step::Load(Box::new(job)), rows_are_done);
+        }
+        let more = self.loading > 0 || (self.last && self.building > 0);
+        (if more { Step::Wait } else { Step::Done }, rows_are_done)
+    }
+
+    /// A job beside the rows, unless the next rows belong to a larger table.
+    fn early(&mut self) -> Option<usize> {
+        let (number, weight) = self.ahead.next(&self.dispatcher)?;
+        let rows = self.loads.front().filter(|_| self.loading < self.lanes);
+        let larger = rows.is_some_and(|job| self.sizes.get(&job.into).is_some_and(|size| *size > weight));
+        if larger {
+            return None;
+        }
+        self.dispatcher.start(number);
+        Some(number)
+    }
+}
