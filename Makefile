@@ -30,7 +30,7 @@ build: setup-build ## Build the release binary
 	@echo "build: cargo build --release (several minutes the first time)"
 	@$(CARGO) build --release --locked
 
-test: setup-build setup-postgres setup-docker setup-python setup-faults ## Run every test, with Docker, PostgreSQL and the Parquet readers
+test: setup-build setup-postgres setup-docker setup-python setup-faults setup-browser ## Run every test, with Docker, PostgreSQL and the Parquet readers
 	@scripts/test.sh
 
 bench: setup-build setup-postgres ## Measure barkeep and its peers against the goals, in one table

@@ -10,7 +10,9 @@
 //! - [`codec`]: COPY binary ⇄ Arrow ⇄ Parquet, and the rowset digest; pure
 //! - [`plan`]: what to do, decided without doing it
 //! - [`checks`]: questions about the data, and judgement of the answers
+//! - [`report`]: what a check or a drill found, for people who were not there
 //! - [`pg`], [`store`]: servers, and vaults on disk
+//! - `query`: SQL on the files of a backup
 //! - [`pipeline`]: where connections, threads and files meet
 //! - [`ops`]: one file per intention
 //! - [`cli`]: arguments, progress, hints
@@ -49,4 +51,7 @@ pub mod ops;
 pub mod pg;
 pub mod pipeline;
 pub mod plan;
+#[cfg(feature = "query")]
+pub mod query;
+pub mod report;
 pub mod store;

@@ -13,9 +13,9 @@ const RANKS: [&[&str]; 10] = [
     &["manifest"],
     &["codec"],
     &["plan"],
-    &["checks"],
+    &["checks", "report"],
     &["pg", "store"],
-    &["pipeline"],
+    &["pipeline", "query"],
     &["ops"],
     &["cli"],
 ];

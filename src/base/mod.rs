@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows PostgreSQL, Parquet or a disk. Every other module may name this one; it names none of them.
 
+mod cause;
 mod digest;
 mod event;
 mod id;
@@ -10,6 +11,7 @@ mod rowset;
 mod secret;
 mod time;
 
+pub use cause::chain;
 pub use digest::{Digest, DigestError};
 pub use event::{Event, Events, Silent};
 pub use id::{BackupId, IdError, VaultId};

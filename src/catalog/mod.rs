@@ -5,6 +5,7 @@
 pub mod ddl;
 mod pattern;
 mod relation;
+pub mod structure;
 pub mod timescale;
 pub mod toc;
 mod types;

@@ -1,7 +1,8 @@
-//! [`ColumnSort`]: how a column of a database reaches a check: which kinds it can be, and the SQL for it on PostgreSQL.
+//! [`ColumnSort`]: what a column of a database is to a check: which kinds it can reach it as.
 
 use super::definition::Kind;
 use crate::catalog::{PgType, TypeKind};
+use crate::manifest::Mapping;
 
 /// What a column's type is to a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,24 @@ impl ColumnSort {
         })
     }
 
+    /// Of a column of a backup, by how it is carried and the type that SQL spells.
+    pub fn of_carried(mapping: &Mapping, type_sql: &str) -> Option<Self> {
+        Some(match mapping {
+            Mapping::Int16 | Mapping::Int32 | Mapping::Int64 => Self::Integer,
+            Mapping::Decimal { .. } | Mapping::NumericText => Self::Decimal,
+            Mapping::Money { .. } => Self::Money,
+            Mapping::Float32 | Mapping::Float64 => Self::Float,
+            Mapping::Utf8 if type_sql == "text" || type_sql.starts_with("character varying") => Self::Text,
+            Mapping::Utf8 | Mapping::Bpchar { .. } | Mapping::Char | Mapping::VersionedText => Self::Printed,
+            Mapping::Inet { .. } => Self::Printed,
+            Mapping::Uuid => Self::Uuid,
+            Mapping::Date | Mapping::Timestamp | Mapping::TimestampTz => Self::Time,
+            Mapping::Boolean => Self::Flag,
+            Mapping::Binary => Self::Bytes,
+            _ => return None,
+        })
+    }
+
     /// Whether it can reach a check as that.
     pub fn can_be(self, kind: Kind) -> bool {
         match kind {
@@ -81,44 +100,5 @@ impl ColumnSort {
             other => other,
         };
         class(self) == class(other)
-    }
-
-    /// The expression for a quoted column on PostgreSQL.
-    pub(super) fn postgres(self, column: &str, kind: Kind) -> String {
-        const NOT_FINITE: &str = "'NaN', 'Infinity', '-Infinity'";
-        match (kind, self) {
-            (Kind::Key, Self::Printed) | (Kind::Text, _) => format!("CAST({column} AS text)"),
-            // By its text, which is the shortest that is the same double; a cast would keep 15 digits.
-            (Kind::Amount | Kind::Count, Self::Float) => format!(
-                "CASE WHEN {column} NOT IN ({NOT_FINITE}) THEN CAST(CAST({column} AS text) AS numeric) END"
-            ),
-            (Kind::Amount | Kind::Count, Self::Decimal) => {
-                format!("CASE WHEN {column} NOT IN ({NOT_FINITE}) THEN CAST({column} AS numeric) END")
-            }
-            (Kind::Amount | Kind::Count, _) => format!("CAST({column} AS numeric)"),
-            // Date and timestamp are read as UTC, which every session is pinned to.
-            (Kind::Time, _) => format!(
-                "CASE WHEN pg_catalog.isfinite({column}) THEN CAST({column} AS timestamp with time zone) END"
-            ),
-            (Kind::Bytes, Self::Text | Self::Printed) => {
-                format!("pg_catalog.convert_to(CAST({column} AS text), 'UTF8')")
-            }
-            (Kind::Digest, Self::Bytes) => format!("pg_catalog.encode({column}, 'hex')"),
-            (Kind::Digest, _) => format!("CAST({column} AS text)"),
-            (Kind::Key | Kind::Flag | Kind::Bytes, _) => column.to_owned(),
-        }
-    }
-
-    /// A NULL that compares with others of this sort.
-    pub(super) fn null(self) -> &'static str {
-        match self {
-            Self::Integer => "CAST(NULL AS bigint)",
-            Self::Decimal | Self::Money | Self::Float => "CAST(NULL AS numeric)",
-            Self::Text | Self::Printed => "CAST(NULL AS text)",
-            Self::Uuid => "CAST(NULL AS uuid)",
-            Self::Time => "CAST(NULL AS timestamp with time zone)",
-            Self::Flag => "CAST(NULL AS boolean)",
-            Self::Bytes => "CAST(NULL AS bytea)",
-        }
     }
 }

@@ -8,6 +8,53 @@ use super::columns::ColumnSort;
 use super::definition::{Check, Kind, Role};
 use crate::base::TableName;
 use crate::catalog::Relation;
+use crate::manifest::Mapping as CarriedAs;
+
+/// A table that could play a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub name: TableName,
+    columns: Vec<CandidateColumn>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CandidateColumn {
+    name: String,
+    type_sql: String,
+    sort: Option<ColumnSort>,
+}
+
+impl Candidate {
+    /// What its columns are called.
+    pub fn column_names(&self) -> impl Iterator<Item = String> {
+        self.columns.iter().map(|column| column.name.clone())
+    }
+
+    /// A table of a server, unless it is a partition or an extension's.
+    pub fn of(relation: &Relation) -> Option<Self> {
+        let columns = relation.columns.iter().map(|column| CandidateColumn {
+            name: column.name.clone(),
+            type_sql: column.type_sql.clone(),
+            sort: ColumnSort::of(&column.pg_type),
+        });
+        let own = relation.partition_of.is_none() && relation.extension.is_none();
+        own.then(|| Self { name: relation.name.clone(), columns: columns.collect() })
+    }
+
+    /// A table of a backup: name, type and mapping of each column.
+    pub fn carried<'a>(
+        name: TableName,
+        columns: impl Iterator<Item = (&'a str, &'a str, &'a CarriedAs)>,
+    ) -> Self {
+        let columns = columns.map(|(name, type_sql, mapping)| CandidateColumn {
+            name: name.to_owned(),
+            type_sql: type_sql.to_owned(),
+            sort: ColumnSort::of_carried(mapping, type_sql),
+        });
+        Self { name, columns: columns.collect() }
+    }
+}
 
 /// `[checks.map.ROLE]`: a table, and columns where their names are not recognised.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -123,36 +170,32 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `roles` onto `relations`. A table is recognised for a role only if one of `checks` can be asked of it, so that a web
+    /// Maps `roles` onto `tables`. A table is recognised for a role only if one of `checks` can be asked of it, so that a web
     /// shop's `events` are not taken for an audit trail.
     pub fn find(
         roles: &BTreeMap<String, Role>,
         checks: &[&Check],
-        relations: &[Relation],
+        tables: &[Candidate],
         settings: &BTreeMap<String, RoleSettings>,
     ) -> Result<Self, MappingError> {
         if let Some(unknown) = settings.keys().find(|name| !roles.contains_key(*name)) {
             return Err(MappingError::Role(unknown.clone(), words(roles.keys())));
         }
-        let tables: Vec<&Relation> = relations
-            .iter()
-            .filter(|relation| relation.partition_of.is_none() && relation.extension.is_none())
-            .collect();
         let mut found = Self::default();
         let none = RoleSettings::default();
         for (name, role) in roles {
             let part = Part { name, role, settings: settings.get(name).unwrap_or(&none) };
             part.known_settings()?;
-            if let Some(mapped) = part.find(&tables, checks)? {
+            if let Some(mapped) = part.find(tables, checks)? {
                 found.roles.insert(name.clone(), mapped);
             }
         }
-        found.fit_ids(roles, &tables);
+        found.fit_ids(roles, tables);
         Ok(found)
     }
 
     /// A table of symbols may have both a number and a name; which of them is the `id` shows in the columns that refer to it.
-    fn fit_ids(&mut self, roles: &BTreeMap<String, Role>, tables: &[&Relation]) {
+    fn fit_ids(&mut self, roles: &BTreeMap<String, Role>, tables: &[Candidate]) {
         let columns = self.roles.values().flat_map(|mapped| &mapped.columns);
         let referring: BTreeMap<String, ColumnSort> =
             columns.map(|(name, column)| (name.clone(), column.sort)).collect();
@@ -218,7 +261,7 @@ impl Part<'_> {
         Ok(())
     }
 
-    fn find(&self, tables: &[&Relation], checks: &[&Check]) -> Result<Option<MappedRole>, MappingError> {
+    fn find(&self, tables: &[Candidate], checks: &[&Check]) -> Result<Option<MappedRole>, MappingError> {
         if let Some(wanted) = &self.settings.table {
             if wanted.is_empty() {
                 return Ok(None);
@@ -228,12 +271,12 @@ impl Part<'_> {
             let missing = || MappingError::Table { role: self.name.to_owned(), table: wanted.clone() };
             return self.map(table.ok_or_else(missing)?, CONFIGURED).map(Some);
         }
-        let place = |table: &Relation| {
+        let place = |table: &Candidate| {
             self.role.tables.iter().position(|name| *name == table.name.name.to_lowercase())
         };
-        let mut candidates: Vec<(usize, bool, &Relation)> = tables
+        let mut candidates: Vec<(usize, bool, &Candidate)> = tables
             .iter()
-            .filter_map(|table| Some((place(table)?, table.name.schema != "public", *table)))
+            .filter_map(|table| Some((place(table)?, table.name.schema != "public", table)))
             .collect();
         candidates.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
         for (_, _, table) in candidates {
@@ -256,7 +299,7 @@ impl Part<'_> {
         !wanted.is_empty() && wanted.iter().all(|column| mapped.columns.contains_key(column))
     }
 
-    fn map(&self, table: &Relation, why: &'static str) -> Result<MappedRole, MappingError> {
+    fn map(&self, table: &Candidate, why: &'static str) -> Result<MappedRole, MappingError> {
         let mut columns = BTreeMap::new();
         for name in self.role.columns.keys() {
             let column = match self.settings.columns.get(name) {
@@ -276,7 +319,7 @@ impl Part<'_> {
         Ok(MappedRole { table: table.name.clone(), why, filter, interval, calendar, columns, values })
     }
 
-    fn written(&self, table: &Relation, column: &str, name: &str) -> Result<MappedColumn, MappingError> {
+    fn written(&self, table: &Candidate, column: &str, name: &str) -> Result<MappedColumn, MappingError> {
         let wrong = |why: String| MappingError::Column {
             role: self.name.to_owned(),
             column: column.to_owned(),
@@ -286,7 +329,7 @@ impl Part<'_> {
         let found = table.columns.iter().find(|found| found.name == name);
         let found = found.ok_or_else(|| wrong(format!("{} has no such column", table.name)))?;
         let kind = self.role.columns[column].kind;
-        match ColumnSort::of(&found.pg_type).filter(|sort| sort.can_be(kind)) {
+        match found.sort.filter(|sort| sort.can_be(kind)) {
             Some(sort) => Ok(MappedColumn {
                 name: name.to_owned(),
                 type_sql: found.type_sql.clone(),
@@ -297,16 +340,16 @@ impl Part<'_> {
         }
     }
 
-    fn recognised(&self, table: &Relation, column: &str) -> Option<MappedColumn> {
+    fn recognised(&self, table: &Candidate, column: &str) -> Option<MappedColumn> {
         let wanted = &self.role.columns[column];
         wanted.names.iter().find_map(|name| recognise(table, name, wanted.kind))
     }
 }
 
 /// The table's column of that name, whatever its case, if it can be of that kind.
-fn recognise(table: &Relation, name: &str, kind: Kind) -> Option<MappedColumn> {
+fn recognise(table: &Candidate, name: &str, kind: Kind) -> Option<MappedColumn> {
     let found = table.columns.iter().find(|found| found.name.to_lowercase() == name)?;
-    let sort = ColumnSort::of(&found.pg_type).filter(|sort| sort.can_be(kind))?;
+    let sort = found.sort.filter(|sort| sort.can_be(kind))?;
     Some(MappedColumn { name: found.name.clone(), type_sql: found.type_sql.clone(), sort, why: RECOGNISED })
 }
 

@@ -2,18 +2,28 @@
 //!
 //! Pure. A [`Check`] is data (`packs/*.toml`): a question, the roles it speaks of, and SQL that names a role's columns by
 //! names of our own. [`Mapping`] says which tables and columns of a database play those roles, [`question()`] puts the two
-//! together, and [`judge`] makes a verdict of what came back. A [`Calendar`] says when a market was open. Whoever asks a server stands in `ops`.
+//! together in the [`Dialect`] of an engine, and [`judge`] makes a verdict of what came back. A [`Calendar`] says when a
+//! market was open. [`structure`] asks about the constraints that a database has. Whoever asks an engine stands in `ops`.
 
 mod calendar;
 mod columns;
+mod declared;
 mod definition;
+pub mod dialect;
+pub mod drift;
 mod mapping;
 mod question;
+pub mod structure;
 mod verdict;
 
 pub use calendar::{Calendar, Session};
 pub use columns::ColumnSort;
+pub use declared::{
+    ColumnNames, DeclarationError, Declarations, DeclaredAccepted, DeclaredNotNull, DeclaredRelation,
+    DeclaredUnique, KnownTables, Matching,
+};
 pub use definition::{Check, DefinitionError, Kind, Pack, Role, RoleColumn, Severity, packs, roles};
-pub use mapping::{MappedColumn, MappedRole, Mapping, MappingError, RoleSettings};
-pub use question::{Question, QuestionError, Times, first_bar, question};
+pub use dialect::{DataFusion, Dialect, Postgres, datafusion};
+pub use mapping::{Candidate, MappedColumn, MappedRole, Mapping, MappingError, RoleSettings};
+pub use question::{Interview, Question, QuestionError, first_bar, question};
 pub use verdict::{Threshold, Verdict, judge};

@@ -1,4 +1,4 @@
-//! [`question()`]: a check and a mapping → SQL that PostgreSQL answers with bad rows.
+//! [`question()`]: a check and a mapping → SQL that an engine answers with bad rows.
 //!
 //! Each role becomes a sub-select with the role's own column names and kinds, so that the check's text is the same for every
 //! database. What is missing is NULL, and a role that nobody plays has no rows.
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::columns::ColumnSort;
 use super::definition::{Check, Kind, Only, Role};
+use super::dialect::Dialect;
 use super::mapping::{MappedRole, Mapping};
 use crate::base::{Timestamp, quote_ident, quote_literal};
 
@@ -19,15 +20,6 @@ pub struct Question {
     pub scanned: String,
 }
 
-/// What the time is when a check is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Times {
-    /// The time of the snapshot.
-    pub now: Timestamp,
-    /// The sessions of the bars' market, as a sub-select; none where nobody says which market that is.
-    pub sessions: Option<String>,
-}
-
 /// Why a check cannot be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
@@ -37,36 +29,55 @@ pub enum QuestionError {
     /// It is for other bars.
     #[error("it is for bars that are {0}; [checks.map.bars] calendar and interval say what they are")]
     OtherBars(&'static str),
-    /// It needs what this version does not have.
-    #[error("it needs {0}, which this version of barkeep does not have yet")]
-    NotYet(&'static str),
+    /// It compares with an earlier backup.
+    #[error("it compares with an earlier backup, and there is none here")]
+    NoEarlierBackup,
     /// A word in braces that means nothing.
     #[error("{{{0}}} in its SQL is neither a role, nor a group of values, nor a parameter")]
     Word(String),
 }
 
+/// What all questions of a run have in common.
+pub struct Interview<'a> {
+    /// What roles there are.
+    pub roles: &'a BTreeMap<String, Role>,
+    /// Who plays them.
+    pub mapping: &'a Mapping,
+    /// Who is asked.
+    pub dialect: &'a dyn Dialect,
+    /// The time of the snapshot.
+    pub now: Timestamp,
+    /// The sessions of the bars' market, as a sub-select; none where nobody says which market that is.
+    pub sessions: Option<String>,
+    /// The time of the earlier backup's snapshot, where there is one.
+    pub previous: Option<Timestamp>,
+}
+
 /// Puts a check to a database. `params` take the place of the check's defaults.
 pub fn question(
     check: &Check,
-    roles: &BTreeMap<String, Role>,
-    mapping: &Mapping,
+    interview: &Interview<'_>,
     params: &BTreeMap<String, String>,
-    times: &Times,
 ) -> Result<Question, QuestionError> {
+    let Interview { roles, mapping, .. } = *interview;
     if let Some(lacking) = mapping.lacks(&check.needs) {
         return Err(QuestionError::NotMapped(lacking.to_owned()));
     }
     other_bars(check, mapping)?;
-    let asking = Asking { check, roles, mapping, params, times };
-    let scanned = format!("SELECT count(*) FROM {} AS scanned", asking.role(&check.scans)?);
+    let asking = Asking { check, roles, mapping, params, interview };
+    let scanned = match check.scans.as_str() {
+        // A check of somebody's own that speaks of no role.
+        "" => "SELECT 1 AS scanned".to_owned(),
+        role => format!("SELECT count(*) FROM {} AS scanned", asking.role(role)?),
+    };
     Ok(Question { sql: asking.fill(&check.sql)?, scanned })
 }
 
 /// Asks when the bars begin, in seconds since 1970.
-pub fn first_bar(mapping: &Mapping) -> Option<String> {
+pub fn first_bar(mapping: &Mapping, dialect: &dyn Dialect) -> Option<String> {
     let bars = mapping.roles.get("bars")?;
     let ts = bars.columns.get("ts")?;
-    let ts = ts.sort.postgres(&quote_ident(&ts.name), Kind::Time);
+    let ts = dialect.column(&bars.table, ts, Kind::Time);
     Some(format!("SELECT CAST(extract(epoch FROM min({ts})) AS bigint) AS first_bar{}", from(Some(bars))))
 }
 
@@ -95,7 +106,7 @@ struct Asking<'a> {
     roles: &'a BTreeMap<String, Role>,
     mapping: &'a Mapping,
     params: &'a BTreeMap<String, String>,
-    times: &'a Times,
+    interview: &'a Interview<'a>,
 }
 
 impl Asking<'_> {
@@ -116,18 +127,14 @@ impl Asking<'_> {
 
     fn word(&self, word: &str) -> Result<String, QuestionError> {
         match word {
-            "now" => {
-                return Ok(format!(
-                    "CAST({} AS timestamp with time zone)",
-                    quote_literal(&self.times.now.to_string())
-                ));
-            }
+            "now" => return Ok(self.interview.dialect.instant(self.interview.now)),
             "cal" => {
-                let sessions = self.times.sessions.clone();
+                let sessions = self.interview.sessions.clone();
                 return sessions.ok_or_else(|| QuestionError::NotMapped("bars.calendar".to_owned()));
             }
-            "previous_now" | "previous_balances" => {
-                return Err(QuestionError::NotYet("an earlier backup to compare with"));
+            "previous_now" => {
+                let previous = self.interview.previous.ok_or(QuestionError::NoEarlierBackup)?;
+                return Ok(self.interview.dialect.instant(previous));
             }
             _ => {}
         }
@@ -173,9 +180,9 @@ impl Asking<'_> {
             .columns
             .iter()
             .map(|(column, wanted)| {
-                let found = mapped.and_then(|mapped| mapped.columns.get(column));
+                let found = mapped.and_then(|mapped| Some((&mapped.table, mapped.columns.get(column)?)));
                 let expression = match found {
-                    Some(found) => found.sort.postgres(&quote_ident(&found.name), wanted.kind),
+                    Some((table, found)) => self.interview.dialect.column(table, found, wanted.kind),
                     None => self.null(column, wanted.kind).to_owned(),
                 };
                 format!("{expression} AS {}", quote_ident(column))
@@ -201,7 +208,7 @@ impl Asking<'_> {
             Kind::Flag => ColumnSort::Flag,
             Kind::Bytes => ColumnSort::Bytes,
         };
-        sort.null()
+        self.interview.dialect.null(sort)
     }
 }
 

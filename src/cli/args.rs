@@ -3,18 +3,24 @@
 mod check;
 mod compare;
 mod diff;
+mod drill;
 pub(super) mod dump;
 mod examples;
+#[cfg(feature = "query")]
+mod query;
 mod restore;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use check::CheckArgs;
+pub use check::{CheckArgs, CheckFormat};
 pub use compare::{CompareArgs, VerifyArgs, VerifyLevel};
 pub use diff::DiffArgs;
+pub use drill::{DrillArgs, PolicyChoice, TargetChoice};
 pub use dump::DumpArgs;
+#[cfg(feature = "query")]
+pub use query::{QueryArgs, QueryFormat};
 pub use restore::{RestoreArgs, RestoreMode, RolesChoice, TimescaleChoice};
 
 use crate::base::Timestamp;
@@ -96,6 +102,13 @@ pub enum Command {
     /// Ask whether the data in a database is right: trades, balances, bars, audit trails
     #[command(after_help = examples::CHECK)]
     Check(CheckArgs),
+    /// Ask a backup in SQL, with no server
+    #[cfg(feature = "query")]
+    #[command(after_help = examples::QUERY)]
+    Query(QueryArgs),
+    /// Prove that a backup comes back: restore it elsewhere, compare every row, run the checks, plant damage, report
+    #[command(after_help = examples::DRILL)]
+    Drill(Box<DrillArgs>),
     /// List the backups of a vault, newest first
     #[command(after_help = examples::LIST)]
     List(ListArgs),
@@ -124,6 +137,9 @@ impl Command {
             Self::Compare(_) => "compare",
             Self::Diff(_) => "diff",
             Self::Check(_) => "check",
+            #[cfg(feature = "query")]
+            Self::Query(_) => "query",
+            Self::Drill(_) => "drill",
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Files(_) => "files",

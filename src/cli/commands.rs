@@ -5,10 +5,15 @@ mod compare;
 mod demo;
 mod diff;
 mod doctor;
+mod drill;
 mod dump;
 mod files;
 mod init;
 mod list;
+#[cfg(feature = "query")]
+mod prompt;
+#[cfg(feature = "query")]
+mod query;
 mod restore;
 mod selection;
 mod show;
@@ -35,6 +40,9 @@ async fn dispatch(command: Command, context: &Context) -> Result<Outcome, OpsErr
         Command::Check(args) => check::run(&args, context).await,
         Command::Compare(args) => compare::run(&args, context).await,
         Command::Diff(args) => diff::run(&args, context).await,
+        #[cfg(feature = "query")]
+        Command::Query(args) => query::run(&args, context).await,
+        Command::Drill(args) => drill::run(&args, context).await,
         Command::List(_) => list::run(context),
         Command::Show(args) => show::run(&args, context),
         Command::Files(args) => files::run(&args, context),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::checks::Calendar;
 use crate::ops::OpsError;
 use crate::ops::check::CheckSettings;
+use crate::ops::drill::Smoke;
 
 /// `barkeep.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -24,6 +25,8 @@ pub(super) struct Config {
     pub(super) dump: Dump,
     #[serde(default)]
     pub(super) checks: CheckSettings,
+    #[serde(default)]
+    pub(super) drill: Drill,
     #[serde(default)]
     pub(super) calendar: BTreeMap<String, Calendar>,
 }
@@ -51,6 +54,23 @@ pub(super) struct Dump {
     pub(super) conditions: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) strict: bool,
+}
+
+/// `[drill]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drill {
+    pub(super) policy: Option<String>,
+    pub(super) target: Option<String>,
+    pub(super) image: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) rto: Option<String>,
+    pub(super) rpo: Option<String>,
+    pub(super) report: Option<String>,
+    #[serde(default)]
+    pub(super) packs: Vec<String>,
+    #[serde(default)]
+    pub(super) smoke: Vec<Smoke>,
 }
 
 /// Reads the text of a configuration file.
@@ -95,6 +115,11 @@ mod tests {
         // A Monday that is the second of January is no day of the week to trade on.
         let days = ["2023-01-02", "2023-01-04"].map(|day| day.parse().unwrap());
         assert_eq!(config.calendar["tokyo"].sessions(days[0], days[1]).len(), 1);
+        let stated = page.split("```toml\n").nth(3).and_then(|rest| rest.split("```").next()).unwrap();
+        let checks = parse(Path::new("x"), stated).unwrap().checks;
+        let stated =
+            [checks.relation.len(), checks.unique.len(), checks.not_null.len(), checks.accepted.len()];
+        assert_eq!(stated, [2, 1, 1, 1]);
     }
 
     #[test]

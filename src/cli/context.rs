@@ -25,6 +25,7 @@ pub(super) struct Context {
     database: Option<String>,
     pub(super) tools: Search,
     pub(super) quiet: bool,
+    pub(super) json: bool,
     pub(super) progress: Arc<Progress>,
     pub(super) services: Services,
 }
@@ -52,6 +53,7 @@ impl Context {
                 path: outside.variable(variable::PATH).map(Into::into),
             },
             quiet: args.quiet,
+            json: args.json,
             services: Services { clock: Arc::new(SystemClock), events: progress.clone() },
             progress,
             config,

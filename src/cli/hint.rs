@@ -61,6 +61,13 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::Manifest(_) | OpsError::Internal(_) => {
             "run again with -v and report it with the output; nothing was committed"
         }
+        OpsError::Unavailable(_) => {
+            "nothing is wrong with the backup by this; give another place with --target container, --target embedded or --to, \
+             and run again"
+        }
+        OpsError::Output(_) => {
+            "check free space and who reads it; nothing in the vault is touched by a question"
+        }
         OpsError::Interrupted(_) => "nothing was committed; run again",
     };
     Some(text.to_owned())

@@ -58,7 +58,7 @@ fn print_json(document: &Value) {
 }
 
 /// A reader that has gone away (`| head`) is not an error.
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     if !text.is_empty() {
         let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
     }

@@ -12,6 +12,8 @@ pub(super) mod variable {
     pub(in crate::cli) const CONFIG: &str = "BARKEEP_CONFIG";
     /// Where programs are looked for.
     pub(in crate::cli) const PATH: &str = "PATH";
+    /// Where programs keep what they remember.
+    pub(in crate::cli) const STATE: &str = "XDG_STATE_HOME";
     /// For the second place of the configuration file.
     pub(in crate::cli) const HOME: &str = "HOME";
 }

@@ -66,6 +66,9 @@ pub enum CodecError {
     /// A piece or its sidecar is not the one that the manifest describes.
     #[error("the piece is not what its manifest says: {0}")]
     Piece(String),
+    /// A value beyond its natural type, of a kind that has no text here.
+    #[error("it has a value that only PostgreSQL can print")]
+    Unprintable,
     /// Arrow refused an array or a batch.
     #[error("arrow refused the data")]
     Arrow(#[from] arrow_schema::ArrowError),
@@ -80,6 +83,14 @@ pub enum CodecError {
 impl CodecError {
     pub(crate) fn malformed(what: &'static str, offset: usize) -> Self {
         Self::Malformed { what, offset: offset as u64 }
+    }
+
+    /// Nothing is wrong with the data; it only cannot be shown.
+    pub fn is_unprintable(&self) -> bool {
+        match self {
+            Self::Column { source, .. } | Self::File { source, .. } => source.is_unprintable(),
+            other => matches!(other, Self::Unprintable),
+        }
     }
 
     pub(crate) fn in_column(self, column: &str) -> Self {

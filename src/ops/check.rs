@@ -1,21 +1,40 @@
-//! `check`: is the data in a database right? Every check of the packs is asked under one snapshot; answers are bad rows.
+//! `check`: is the data of a database, or of a backup, right? Every check of the packs is asked under one snapshot; answers
+//! are bad rows.
+
+#[cfg(feature = "query")]
+mod backup;
+mod charts;
+mod custom;
+mod document;
+mod drift;
+mod engine;
+mod sessions;
+mod store;
+mod structure;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::list::chain;
+pub use self::charts::{Bar, Chart};
+use self::custom::CUSTOM;
+pub use self::custom::{Custom, EngineKind};
+use self::engine::{Engine, Ground, Refusal};
 use super::{OpsError, Services};
 use crate::base::{Event, Timestamp, quote_ident};
+use crate::checks::drift::{DRIFT, DriftSettings};
+use crate::checks::structure::STRUCTURE;
 use crate::checks::{
-    Calendar, Check, ColumnSort, Kind, Mapping, MappingError, Pack, QuestionError, Role, RoleSettings,
-    Severity, Threshold, Times, Verdict, judge, packs, question, roles,
+    Calendar, Candidate, Check, ColumnSort, DeclaredAccepted, DeclaredNotNull, DeclaredRelation,
+    DeclaredUnique, Interview, Kind, Mapping, MappingError, Pack, QuestionError, Role, RoleSettings,
+    Severity, Threshold, Verdict, judge, packs, question, roles,
 };
+use crate::manifest::Link;
+use crate::pg::ConnectionSettings;
 use crate::pg::workbench::{TextRow, TextTable};
-use crate::pg::{ConnectionSettings, PgError, Probe};
-
-mod sessions;
+use crate::store::{BackupChoice, Vault};
 
 /// `[checks]` of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -29,6 +48,35 @@ pub struct CheckSettings {
     pub overrides: BTreeMap<String, Override>,
     /// How long one check may take: `5min`, as PostgreSQL spells it.
     pub timeout: Option<String>,
+    /// Columns that refer to rows of another table.
+    #[serde(default)]
+    pub relation: Vec<DeclaredRelation>,
+    /// Columns that no two rows share.
+    #[serde(default)]
+    pub unique: Vec<DeclaredUnique>,
+    /// Columns that always have a value.
+    #[serde(default)]
+    pub not_null: Vec<DeclaredNotNull>,
+    /// Columns that have a value out of a list.
+    #[serde(default)]
+    pub accepted: Vec<DeclaredAccepted>,
+    /// Checks of one's own.
+    #[serde(default)]
+    pub custom: Vec<Custom>,
+    /// Tables whose rows stay as they are.
+    #[serde(default)]
+    pub append_only: Vec<AppendOnly>,
+    /// What is unusual between backups.
+    #[serde(default)]
+    pub drift: DriftSettings,
+}
+
+/// `[[checks.append_only]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppendOnly {
+    /// Which table.
+    pub table: String,
 }
 
 /// `[checks.override.T1]`.
@@ -49,11 +97,26 @@ pub struct Override {
     pub off: bool,
 }
 
+/// Whose rows are looked at.
+#[derive(Debug, Clone)]
+pub enum CheckTarget {
+    /// A database, live or restored.
+    Database(ConnectionSettings),
+    /// The files of a backup; no server.
+    Backup(Vault, BackupChoice),
+}
+
+impl From<ConnectionSettings> for CheckTarget {
+    fn from(database: ConnectionSettings) -> Self {
+        Self::Database(database)
+    }
+}
+
 /// What to check.
 #[derive(Debug, Clone)]
 pub struct CheckRequest {
-    /// Which database.
-    pub database: ConnectionSettings,
+    /// Whose rows.
+    pub target: CheckTarget,
     /// Only these packs; none: all.
     pub packs: Vec<String>,
     /// Only these checks, by id or name; none: all.
@@ -64,25 +127,33 @@ pub struct CheckRequest {
     pub settings: CheckSettings,
     /// Only say what is mapped to what.
     pub explain: bool,
+    /// Fetch the bars around findings, for a report with pictures.
+    pub charts: bool,
+    /// Where all findings are written, a Parquet file for each check.
+    pub store: Option<PathBuf>,
     /// Calendars of one's own, by name.
     pub calendars: BTreeMap<String, Calendar>,
     /// Another "now" than the time of the snapshot: for data that ends at a known time.
     pub now: Option<Timestamp>,
+    /// The time of the rows that play `previous_balances`, where an earlier backup does not say it.
+    pub previous: Option<Timestamp>,
 }
 
 impl CheckRequest {
     /// All checks, by recognised names.
-    pub fn new(database: ConnectionSettings) -> Self {
-        let settings = CheckSettings::default();
+    pub fn new(target: impl Into<CheckTarget>) -> Self {
         Self {
-            database,
+            target: target.into(),
             packs: Vec::new(),
             only: Vec::new(),
             sample: 20,
-            settings,
+            settings: CheckSettings::default(),
             explain: false,
+            charts: false,
+            store: None,
             calendars: BTreeMap::new(),
             now: None,
+            previous: None,
         }
     }
 }
@@ -90,8 +161,12 @@ impl CheckRequest {
 /// What was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckReport {
-    /// The database.
+    /// The database, or the one that was backed up.
     pub database: String,
+    /// The backup, where its files were asked.
+    pub backup: Option<Link>,
+    /// Who answered: `PostgreSQL 17.2`, `DataFusion 54.1.0`.
+    pub engine: String,
     /// "Now" to every check: the time of the snapshot.
     pub snapshot_time: Timestamp,
     /// What plays which role.
@@ -113,6 +188,8 @@ pub struct CheckOutcome {
     pub pack: &'static str,
     /// `filled-without-trade`.
     pub name: String,
+    /// Which of several that the check was asked of: a constraint.
+    pub object: Option<String>,
     /// What was asked.
     pub question: String,
     /// What a finding means.
@@ -129,10 +206,42 @@ pub struct CheckOutcome {
     pub scanned: u64,
     /// Names of a finding's columns; those of its key come first.
     pub columns: Vec<String>,
+    /// How many of them are its key.
+    pub key_columns: usize,
     /// The first findings by key.
     pub sample: Vec<TextRow>,
+    /// The file with all of them, where that was asked for.
+    pub stored: Option<String>,
+    /// The first ones among their neighbours, where that was asked for.
+    pub charts: Vec<Chart>,
     /// How long it took.
     pub seconds: f64,
+}
+
+impl CheckOutcome {
+    /// Before it is asked: id, name, question and meaning, and how bad a finding is.
+    fn unasked(pack: &'static str, words: [&str; 4], severity: Severity) -> Self {
+        let [id, name, question, why] = words.map(str::to_owned);
+        Self {
+            id,
+            pack,
+            name,
+            object: None,
+            question,
+            why,
+            severity,
+            verdict: Verdict::Skipped,
+            note: None,
+            findings: 0,
+            scanned: 0,
+            columns: Vec::new(),
+            key_columns: 0,
+            sample: Vec::new(),
+            stored: None,
+            charts: Vec::new(),
+            seconds: 0.0,
+        }
+    }
 }
 
 impl CheckReport {
@@ -147,39 +256,64 @@ impl CheckReport {
     }
 }
 
-/// Runs checks on a database.
+/// Findings of one check that are stored at most: they are in memory while they are written.
+const MOST_STORED: u64 = 1_000_000;
+
+/// Runs checks.
 pub async fn check(request: &CheckRequest, services: &Services) -> Result<CheckReport, OpsError> {
     let began = Instant::now();
     let internal = |error: crate::checks::DefinitionError| OpsError::Internal(error.to_string());
-    let (packs, roles) = (packs().map_err(internal)?, roles().map_err(internal)?);
+    let (mut packs, roles) = (packs().map_err(internal)?, roles().map_err(internal)?);
+    packs.push(custom::pack(&request.settings.custom, &roles, &packs)?);
     let chosen = choose(&packs, request)?;
     services.events.emit(Event::Phase("mapping"));
-    let probe = Probe::connect(&request.database).await?;
-    let facts = probe.facts().await?;
-    let snapshot_time = match request.now {
-        Some(now) => now,
-        None => probe.time().await?,
-    };
-    let survey = probe.survey().await?;
+    let (mut engine, ground) = Engine::open(&request.target).await?;
     let all: Vec<&Check> = packs.iter().flat_map(|pack| &pack.checks).collect();
-    let mapping = Mapping::find(&roles, &all, &survey.relations, &request.settings.map).map_err(usage)?;
+    let find = |tables: &[Candidate], settings: &BTreeMap<String, RoleSettings>| {
+        Mapping::find(&roles, &all, tables, settings).map_err(usage)
+    };
+    let mut mapping = find(&ground.tables, &request.settings.map)?;
+    if let Some(earlier) = &ground.earlier {
+        let mut settings = request.settings.map.clone();
+        settings.retain(|role, _| role == "balances");
+        if let Some(balances) = find(&earlier.tables, &settings)?.roles.remove("balances") {
+            let then = earlier.renamed(balances);
+            mapping.roles.entry("previous_balances".to_owned()).or_insert(then);
+        }
+    }
+    engine.prepare(&mapping, request.settings.timeout.as_deref()).await?;
+    let now = request.now.unwrap_or(ground.snapshot_time);
     let asked: Vec<&Check> = chosen.iter().map(|(_, check)| *check).collect();
-    let times = sessions::times(request, &asked, &mapping, &probe, snapshot_time).await?;
-    let run = Run { request, roles: &roles, mapping: &mapping, probe: &probe, times };
+    let sessions = sessions::sessions(request, &asked, &mapping, &engine, now).await?;
+    let interview = Interview {
+        roles: &roles,
+        mapping: &mapping,
+        dialect: engine.dialect(),
+        now,
+        sessions,
+        previous: request.previous.or(ground.earlier.as_ref().map(|earlier| earlier.snapshot_time)),
+    };
+    let run = Run { request, interview: &interview, engine: &engine };
     services.events.emit(Event::Phase("checks"));
+    let structure = structure::read(request, &engine, &ground).await?;
     let mut checks = Vec::new();
     if !request.explain {
-        run.limit_time().await?;
         for (pack, check) in &chosen {
             checks.push(run.ask(pack.name, check).await?);
         }
+        if let Some(structure) = &structure {
+            checks.extend(structure::ask(&run, structure).await?);
+        }
+        checks.extend(drift::ask(&run, &ground).await?);
         if checks.iter().all(|check| check.verdict == Verdict::Skipped) {
             return Err(nothing_to_check(&checks));
         }
     }
-    let warnings = money_as_float(&mapping, &roles);
+    let (mut warnings, snapshot_time) = (money_as_float(&mapping, &roles), interview.now);
+    warnings.extend(structure.iter().flat_map(structure::unread));
     let seconds = began.elapsed().as_secs_f64();
-    Ok(CheckReport { database: facts.database, snapshot_time, mapping, checks, warnings, seconds })
+    let Ground { database, backup, engine, .. } = ground;
+    Ok(CheckReport { database, backup, engine, snapshot_time, mapping, checks, warnings, seconds })
 }
 
 fn usage(error: MappingError) -> OpsError {
@@ -204,12 +338,15 @@ fn is(check: &Check, wanted: &str) -> bool {
 /// The checks that are asked for. A name that fits nothing is a mistake.
 fn choose<'a>(packs: &'a [Pack], request: &CheckRequest) -> Result<Vec<(&'a Pack, &'a Check)>, OpsError> {
     let all = || packs.iter().flat_map(|pack| pack.checks.iter().map(move |check| (pack, check)));
-    if let Some(unknown) = request.packs.iter().find(|name| packs.iter().all(|pack| pack.name != **name)) {
-        let known = packs.iter().map(|pack| pack.name).collect::<Vec<_>>().join(", ");
+    let names = || packs.iter().map(|pack| pack.name).chain([STRUCTURE, DRIFT]);
+    if let Some(unknown) = request.packs.iter().find(|name| names().all(|pack| pack != **name)) {
+        let known = names().collect::<Vec<_>>().join(", ");
         return Err(OpsError::Usage(format!("there is no pack {unknown:?}; packs are {known}")));
     }
     let written = request.only.iter().chain(request.settings.overrides.keys());
-    if let Some(unknown) = written.clone().find(|name| !all().any(|(_, check)| is(check, name))) {
+    let has =
+        |name: &String| all().any(|(_, check)| is(check, name)) || structure::has(name) || drift::has(name);
+    if let Some(unknown) = written.clone().find(|name| !has(name)) {
         return Err(OpsError::Usage(format!("there is no check {unknown:?}; `docs/checks.md` lists them")));
     }
     for (name, set) in &request.settings.overrides {
@@ -245,53 +382,49 @@ fn money_as_float(mapping: &Mapping, roles: &BTreeMap<String, Role>) -> Vec<Stri
 
 struct Run<'a> {
     request: &'a CheckRequest,
-    roles: &'a BTreeMap<String, Role>,
-    mapping: &'a Mapping,
-    probe: &'a Probe,
-    times: Times,
+    interview: &'a Interview<'a>,
+    engine: &'a Engine,
 }
 
 impl Run<'_> {
-    async fn limit_time(&self) -> Result<(), OpsError> {
-        if let Some(timeout) = &self.request.settings.timeout {
-            let sql = format!("SET LOCAL statement_timeout = {}", crate::base::quote_literal(timeout));
-            self.probe.ask("setting the timeout of checks", &sql).await?;
-        }
-        Ok(())
-    }
-
     async fn ask(&self, pack: &'static str, check: &Check) -> Result<CheckOutcome, OpsError> {
         let began = Instant::now();
         let none = Override::default();
         let mut overrides = self.request.settings.overrides.iter();
         let settings = overrides.find(|(name, _)| is(check, name)).map_or(&none, |(_, settings)| settings);
         let severity = settings.severity.unwrap_or(check.severity);
-        let mut outcome = CheckOutcome {
-            id: check.id.clone(),
-            pack,
-            name: check.name.clone(),
-            question: check.question.clone(),
-            why: check.why.clone(),
-            severity,
-            verdict: Verdict::Skipped,
-            note: None,
-            findings: 0,
-            scanned: 0,
-            columns: Vec::new(),
-            sample: Vec::new(),
-            seconds: 0.0,
-        };
+        let words = [&check.id, &check.name, &check.question, &check.why].map(String::as_str);
+        let mut outcome = CheckOutcome::unasked(pack, words, severity);
+        outcome.key_columns = check.key.len();
         if settings.off {
             outcome.note = Some("switched off in the configuration".to_owned());
             return Ok(outcome);
         }
-        match question(check, self.roles, self.mapping, &settings.params, &self.times) {
-            Ok(question) => {
-                self.answer(check, &question.sql, &question.scanned, &mut outcome).await?;
-                if outcome.verdict != Verdict::Error {
+        let custom =
+            self.request.settings.custom.iter().find(|custom| pack == CUSTOM && custom.id == check.id);
+        if let Some(custom) = custom {
+            outcome.key_columns = custom.key_columns.unwrap_or(1);
+            outcome.note = custom::beyond(custom, check, self.interview, self.engine.kind());
+            if outcome.note.is_some() {
+                return Ok(outcome);
+            }
+        }
+        match question(check, self.interview, &settings.params) {
+            Ok(question) => match self.answer(check, &question.sql, &question.scanned, &mut outcome).await {
+                Err(Refusal::Run(error)) => return Err(error),
+                Err(Refusal::Check(why)) => {
+                    (outcome.verdict, outcome.note) = (Verdict::Error, Some(why));
+                }
+                Ok(()) => {
+                    if self.request.charts {
+                        outcome.charts = charts::charts(check, &outcome, self.interview, self.engine).await?;
+                    }
                     let (findings, scanned) = (outcome.findings, outcome.scanned);
                     outcome.verdict = judge(findings, scanned, severity, settings.warn_if, settings.error_if);
                 }
+            },
+            Err(error @ QuestionError::Word(_)) if pack == CUSTOM => {
+                return Err(OpsError::Usage(format!("[[checks.custom]] {}: {error}", check.id)));
             }
             Err(error @ QuestionError::Word(_)) => {
                 return Err(OpsError::Internal(format!("{}: {error}", check.id)));
@@ -302,49 +435,70 @@ impl Run<'_> {
         Ok(outcome)
     }
 
-    /// Asks the server. A check that it refuses is an error of that check only.
+    /// Asks for bad rows. A check that the server refuses is an error of that check only.
     async fn answer(
         &self,
         check: &Check,
         sql: &str,
         scanned: &str,
         outcome: &mut CheckOutcome,
-    ) -> Result<(), OpsError> {
-        self.probe.mark().await?;
+    ) -> Result<(), Refusal> {
+        let doing = format!("asking check {}", check.id);
+        outcome.scanned = self.count(&doing, scanned).await?;
         let order: Vec<String> =
             check.key.iter().map(|column| format!("f.{}", quote_ident(column))).collect();
+        // A check of one's own names no key: its first column is one.
+        let order = if order.is_empty() { "1".to_owned() } else { order.join(", ") };
+        self.findings(&doing, sql, &order, &check.id, outcome).await?;
+        if outcome.scanned == 0 {
+            return Err(Refusal::Check(format!("no row of {} was there to look at", check.scans)));
+        }
+        Ok(())
+    }
+
+    async fn count(&self, doing: &str, sql: &str) -> Result<u64, Refusal> {
+        let answer = self.engine.ask(doing, sql).await?;
+        Ok(number(answer.rows.first().and_then(|row| row.first())).unwrap_or(0))
+    }
+
+    /// Counts bad rows and takes the first of them. `file` is what all of them are stored as.
+    async fn findings(
+        &self,
+        doing: &str,
+        sql: &str,
+        order: &str,
+        file: &str,
+        outcome: &mut CheckOutcome,
+    ) -> Result<(), Refusal> {
+        let shown = match self.request.store {
+            Some(_) => self.request.sample.max(MOST_STORED),
+            None => self.request.sample.max(1),
+        };
         let sql = format!(
-            "SELECT f.*, count(*) OVER () AS barkeep_findings FROM ({}) AS f ORDER BY {} LIMIT {}",
+            "SELECT f.*, count(*) OVER () AS barkeep_findings FROM ({}) AS f ORDER BY {order} LIMIT {shown}",
             sql.trim_end(),
-            order.join(", "),
-            self.request.sample.max(1)
         );
-        let answers = async {
-            let doing = format!("asking check {}", check.id);
-            let counted = self.probe.ask(&doing, scanned).await?.rows;
-            Ok::<_, PgError>((counted, self.probe.ask(&doing, &sql).await?))
-        };
-        let (counted, TextTable { mut columns, mut rows }) = match answers.await {
-            Ok(answers) => answers,
-            Err(error) if error.is_connection_lost() => return Err(error.into()),
-            Err(error) => {
-                self.probe.back().await?;
-                (outcome.verdict, outcome.note) = (Verdict::Error, Some(chain(&error)));
-                return Ok(());
-            }
-        };
-        let number = |value: Option<&Option<String>>| value.and_then(|text| text.as_ref()?.parse().ok());
-        outcome.scanned = number(counted.first().and_then(|row| row.first())).unwrap_or(0);
+        let TextTable { mut columns, mut rows } = self.engine.ask(doing, &sql).await?;
         // Bad rows whose number cannot be read are bad rows all the same.
         outcome.findings = number(rows.first().and_then(|row| row.last())).unwrap_or(rows.len() as u64);
         columns.pop();
         rows.iter_mut().for_each(|row| drop(row.pop()));
+        if let Some(folder) = self.request.store.as_ref().filter(|_| !rows.is_empty()) {
+            let name = format!("{file}.parquet");
+            let table = TextTable { columns, rows };
+            store::store(folder, &name, &table)?;
+            outcome.stored = Some(match outcome.findings > table.rows.len() as u64 {
+                true => format!("{name}, the first {} of them", table.rows.len()),
+                false => name,
+            });
+            TextTable { columns, rows } = table;
+        }
         rows.truncate(self.request.sample as usize);
         (outcome.columns, outcome.sample) = (columns, rows);
-        if outcome.scanned == 0 {
-            let text = format!("no row of {} was there to look at", check.scans);
-            (outcome.verdict, outcome.note) = (Verdict::Error, Some(text));
-        }
         Ok(())
     }
+}
+
+fn number(value: Option<&Option<String>>) -> Option<u64> {
+    value.and_then(|text| text.as_ref()?.parse().ok())
 }

@@ -255,7 +255,7 @@ impl Sides<'_> {
                     if error.code().is_some_and(|code| code.code().starts_with("42")) =>
                 {
                     self.probe.back().await?;
-                    comparison.verdict = TableVerdict::Missing(super::verify::error_chain(&error));
+                    comparison.verdict = TableVerdict::Missing(crate::base::chain(&error));
                     return Ok(comparison);
                 }
                 Err(error) => return Err(digest_error(&group.name, error)),

@@ -150,7 +150,7 @@ fn no_server(error: ThrowawayError) -> OpsError {
         ThrowawayError::NoBinaries { .. } => "; install a PostgreSQL server, or give one with --server URL",
         _ => "",
     };
-    OpsError::Usage(format!("{}{advice}", super::list::chain(&error)))
+    OpsError::Usage(format!("{}{advice}", crate::base::chain(&error)))
 }
 
 async fn refuse_existing(admin: &Workbench, stage: &Stage) -> Result<(), OpsError> {

@@ -10,9 +10,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::list::chain;
 use super::{ExitCode, OpsError, Services};
-use crate::base::{Clock, Timestamp};
+use crate::base::{Clock, Timestamp, chain};
 use crate::pg::client_tools::Search;
 use crate::pg::workbench::Workbench;
 use crate::pg::{ConnectionSettings, TlsMode};

@@ -54,6 +54,8 @@ pub enum ExitCode {
     Checks = 41,
     /// A restore failed.
     Restore = 42,
+    /// A drill took longer, or its backup was older, than is allowed.
+    Limits = 43,
     /// Try again later.
     Temporary = 75,
 }
@@ -128,6 +130,12 @@ pub enum OpsError {
     /// A manifest that contradicts itself was about to be written.
     #[error("the manifest is not sound")]
     Manifest(#[from] crate::manifest::ManifestError),
+    /// What was asked for cannot be written where it should go.
+    #[error("the answer cannot be written")]
+    Output(#[source] std::io::Error),
+    /// What a drill needs is not to be had now: no server, no container.
+    #[error("{0}")]
+    Unavailable(String),
     /// The process was asked to stop.
     #[error("stopped by {0}")]
     Interrupted(&'static str),
@@ -159,16 +167,28 @@ impl OpsError {
             Self::SourceChanged(_) | Self::SnapshotLost(_) => ExitCode::SourceChanged,
             Self::Strict { code, .. } => *code,
             Self::Locked(_) => ExitCode::Locked,
-            Self::NoSpace(_) => ExitCode::Storage,
+            Self::NoSpace(_) | Self::Output(_) => ExitCode::Storage,
             Self::Privileges(_) => ExitCode::Privileges,
             Self::Restore(_) | Self::Schema(_) => ExitCode::Restore,
             Self::ClientTool(error) if error.lock_not_available() => ExitCode::Temporary,
             Self::ClientTool(_) => ExitCode::Usage,
+            Self::Unavailable(_) => ExitCode::Temporary,
             Self::Manifest(_) | Self::Internal(_) => ExitCode::Internal,
             Self::Interrupted("SIGINT") => return 130,
             Self::Interrupted(_) => return 143,
         };
         code as u8
+    }
+}
+
+#[cfg(feature = "query")]
+impl From<crate::query::QueryError> for OpsError {
+    fn from(error: crate::query::QueryError) -> Self {
+        match error {
+            crate::query::QueryError::Store(source) => Self::Store(source),
+            crate::query::QueryError::Rows { table, source } => Self::Rows { table, source },
+            crate::query::QueryError::Refused(why) => Self::Usage(why),
+        }
     }
 }
 

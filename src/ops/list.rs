@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::OpsError;
-use crate::base::{BackupId, Timestamp, VaultId};
+use crate::base::{BackupId, Timestamp, VaultId, chain};
 use crate::manifest::SealedManifest;
 use crate::store::Vault;
 
@@ -134,16 +134,4 @@ pub(super) fn attestations(vault: &Vault, id: &BackupId) -> Result<Vec<Attestati
         }
     };
     Ok(all.iter().map(line).collect())
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -5,11 +5,14 @@ pub mod compare;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
+pub mod drill;
 pub mod dump;
 mod error;
 pub mod files;
 pub mod init;
 pub mod list;
+#[cfg(feature = "query")]
+pub mod query;
 pub mod restore;
 mod rows;
 pub mod show;

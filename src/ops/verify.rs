@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{OpsError, Services};
-use crate::base::{BackupId, Digest, Event, TableName};
+use crate::base::{BackupId, Digest, Event, TableName, chain};
 use crate::codec::CodecError;
 use crate::codec::file::{PieceBounds, PieceReader};
 use crate::codec::rowset::RowSummer;
@@ -188,7 +188,7 @@ fn tasks(manifest: &Manifest) -> Vec<Task<'_>> {
 fn look(vault: &Vault, task: &Task<'_>, level: Level, key: &[u8; 32]) -> Result<u64, String> {
     let words = |error: StoreError| match error {
         StoreError::Damaged { problem, .. } => problem.to_string(),
-        other => error_chain(&other),
+        other => chain(&other),
     };
     vault.check_exists(task.path, task.bytes).map_err(words)?;
     if level >= Level::Hash {
@@ -196,22 +196,10 @@ fn look(vault: &Vault, task: &Task<'_>, level: Level, key: &[u8; 32]) -> Result<
     }
     match task.piece {
         Some((table, piece)) if level == Level::Decode => {
-            decode(vault, table, piece, key).map_err(|e| error_chain(&e))
+            decode(vault, table, piece, key).map_err(|e| chain(&e))
         }
         _ => Ok(0),
     }
-}
-
-/// An error and its causes on one line.
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// Decodes a piece and recomputes its rowset digest.

@@ -12,6 +12,7 @@ mod pace;
 pub mod restore_lock;
 mod settings;
 mod source;
+mod structure;
 mod survey;
 mod tap;
 mod target;

@@ -19,8 +19,9 @@ use super::survey::Survey;
 use super::tap::CopyEnd;
 use super::timescale::ChunkLane;
 use super::workbench::{TextTable, text_table};
-use super::{PgError, connect, numerics, survey};
+use super::{PgError, connect, numerics, structure, survey};
 use crate::base::{TableName, Timestamp};
+use crate::catalog::structure::Structure;
 use crate::catalog::{LargeObjects, Relation, Sequence, SourceFacts};
 use crate::manifest::Snapshot;
 use crate::plan::mapping::NumericProfile;
@@ -96,6 +97,11 @@ impl Probe {
     /// What is there.
     pub async fn survey(&self) -> Result<Survey, PgError> {
         survey::survey(&self.client, &[]).await
+    }
+
+    /// The constraints of tables.
+    pub async fn structure(&self, relations: &[Relation]) -> Result<Structure, PgError> {
+        structure::read(&self.client, relations).await
     }
 
     /// The connection.

@@ -103,7 +103,7 @@ pub enum Damage {
 
 impl StoreError {
     /// A closure that wraps an I/O error with what was tried and where.
-    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
     }

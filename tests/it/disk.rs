@@ -73,10 +73,10 @@ async fn no_refusal_on_the_way_to_durability_leaves_a_backup() {
 }
 
 /// A small file system of its own; unmounted when dropped.
-struct Small(std::path::PathBuf);
+pub(crate) struct Small(pub(crate) std::path::PathBuf);
 
 impl Small {
-    fn mount(world: &World, megabytes: u32) -> Self {
+    pub(crate) fn mount(world: &World, megabytes: u32) -> Self {
         let place = world.folder.path().join(format!("small-{megabytes}"));
         std::fs::create_dir(&place).unwrap();
         // A server of another user has to get there.

@@ -53,7 +53,8 @@ fn relation(name: &str, columns: &[(&str, &str)]) -> Relation {
 fn find(relations: &[Relation], settings: &str) -> Result<Mapping, MappingError> {
     let (packs, roles) = (packs().unwrap(), roles().unwrap());
     let checks: Vec<&Check> = packs.iter().flat_map(|pack| &pack.checks).collect();
-    Mapping::find(&roles, &checks, relations, &toml::from_str(settings).unwrap())
+    let tables: Vec<Candidate> = relations.iter().filter_map(Candidate::of).collect();
+    Mapping::find(&roles, &checks, &tables, &toml::from_str(settings).unwrap())
 }
 
 fn orders() -> Relation {

@@ -54,9 +54,26 @@ where they differ.";
 
 pub(super) const CHECK: &str = "\
 Examples:
+  barkeep check                                is the data of the latest backup right? no server needed
   barkeep check --db trading --explain         what is taken for orders, trades, balances, bars?
-  barkeep check --db trading                   are they right?
-  barkeep check --db trading_copy --pack trading --pack balance --json";
+  barkeep check --db trading                   are they right in the live database?
+  barkeep check 20261120T02 --pack trading --pack balance --json";
+
+#[cfg(feature = "query")]
+pub(super) const QUERY: &str = "\
+Examples:
+  barkeep query 'SELECT symbol, max(high) FROM market_bars GROUP BY symbol'
+  barkeep query 20261120T02 'SELECT count(*) FROM orders'          another backup
+  barkeep query \"SELECT * FROM orders EXCEPT SELECT * FROM as_of('orders', '20261119')\"
+  barkeep query 'SELECT * FROM trades' --format parquet -o trades.parquet
+  barkeep query                                                    a prompt";
+
+pub(super) const DRILL: &str = "\
+Examples:
+  barkeep drill                                               the latest backup, on a server made for it
+  barkeep drill --policy random --rto 4h --rpo 26h --report /srv/reports
+  barkeep drill --target container --image timescale/timescaledb:2.22.1-pg17
+  barkeep drill --to postgres://ops@test.example/barkeep_drill --keep";
 
 pub(super) const LIST: &str = "\
 Examples:

@@ -2,28 +2,67 @@
 
 use std::time::Duration;
 
+use crate::base::chain;
 use crate::checks::{MappedRole, Verdict};
 use crate::cli::CommandResult;
-use crate::cli::args::CheckArgs;
+use crate::cli::args::{CheckArgs, CheckFormat};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::cli::output::table::{count, plural, seconds, table};
-use crate::ops::ExitCode;
-use crate::ops::check::{CheckOutcome, CheckReport, CheckRequest, check};
+use crate::ops::check::{CheckOutcome, CheckReport, CheckRequest, CheckTarget, check};
+use crate::ops::{ExitCode, OpsError};
+use crate::report::Report;
 
 pub(super) async fn run(args: &CheckArgs, context: &Context) -> CommandResult {
+    let target = match args.database.as_deref() {
+        Some(database) => {
+            CheckTarget::Database(context.database(Some(database).filter(|text| !text.is_empty()))?)
+        }
+        None => CheckTarget::Backup(context.vault()?, args.backup.choice()),
+    };
     let request = CheckRequest {
         packs: args.pack.clone(),
         only: args.only.clone(),
         sample: args.sample,
         settings: context.config.checks.clone(),
         explain: args.explain,
+        charts: args.format == CheckFormat::Html,
+        store: args.store.clone(),
         calendars: context.config.calendar.clone(),
-        ..CheckRequest::new(context.database(args.database.as_deref())?)
+        ..CheckRequest::new(target)
     };
     let report = check(&request, &context.services).await?;
-    let text = if args.explain { explanation(&report) } else { verdicts(&report) };
-    Outcome::new(&report, text, exit_code(&report))
+    let text = match args.explain {
+        true => explanation(&report),
+        false => rendered(&report, args, context)?,
+    };
+    let code = exit_code(&report);
+    match &args.output {
+        None => Outcome::new(&report, text, code),
+        Some(path) => {
+            std::fs::write(path, text).map_err(OpsError::Output)?;
+            Outcome::new(&report, summary(&report), code)
+        }
+    }
+}
+
+/// The report in the form that was asked for.
+fn rendered(report: &CheckReport, args: &CheckArgs, context: &Context) -> Result<String, OpsError> {
+    let internal = |error: &dyn std::fmt::Display| OpsError::Internal(format!("the report: {error}"));
+    let command = match (&args.database, &report.backup) {
+        (Some(_), _) => format!("barkeep check --db {}", report.database),
+        (None, Some(backup)) => format!("barkeep check {}", backup.id),
+        (None, None) => "barkeep check".to_owned(),
+    };
+    let document =
+        || report.document(&command, context.services.clock.now()).map_err(|error| internal(&error));
+    let render = |form: Report| form.render(&document()?).map_err(|error| internal(&chain(&error)));
+    match args.format {
+        CheckFormat::Table => Ok(verdicts(report)),
+        CheckFormat::Json => Ok(format!("{:#}\n", document()?)),
+        CheckFormat::Junit => render(Report::CheckJunit),
+        CheckFormat::Html => render(Report::CheckHtml),
+    }
 }
 
 fn exit_code(report: &CheckReport) -> u8 {
@@ -45,16 +84,28 @@ fn verdicts(report: &CheckReport) -> String {
     let line = |check: &&CheckOutcome| {
         let rows = if check.verdict == Verdict::Pass { count(check.scanned) } else { String::new() };
         let note = check.note.clone().unwrap_or_default();
-        vec![word(check.verdict).to_owned(), check.id.clone(), check.name.clone(), rows, note]
+        let object = check.object.clone().unwrap_or_default();
+        vec![word(check.verdict).to_owned(), check.id.clone(), check.name.clone(), object, rows, note]
     };
-    text.push_str(&table(&["", "check", "", ">rows", ""], quiet.iter().map(line)));
+    text.push_str(&table(&["", "check", "", "", ">rows", ""], quiet.iter().map(line)));
     for warning in &report.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    text.push('\n');
+    text.push_str(&summary(report));
+    text
+}
+
+/// Everything in a line.
+fn summary(report: &CheckReport) -> String {
     let number = |verdict| report.count(verdict);
-    text.push_str(&format!(
-        "\n{}: {} failed, {} could not be answered, {} warned, {} passed, {} skipped, as of {}, in {}\n",
-        report.database,
+    let whose = match &report.backup {
+        Some(backup) => format!("{} in backup {}", report.database, backup.id),
+        None => report.database.clone(),
+    };
+    format!(
+        "{}: {} failed, {} could not be answered, {} warned, {} passed, {} skipped, as of {}, in {}\n",
+        whose,
         number(Verdict::Fail),
         number(Verdict::Error),
         number(Verdict::Warn),
@@ -62,8 +113,7 @@ fn verdicts(report: &CheckReport) -> String {
         number(Verdict::Skipped),
         report.snapshot_time.readable(),
         seconds(Duration::from_secs_f64(report.seconds))
-    ));
-    text
+    )
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -77,7 +127,8 @@ fn word(verdict: Verdict) -> &'static str {
 }
 
 fn findings(check: &CheckOutcome) -> String {
-    let mut text = format!("{} {} {}: ", word(check.verdict), check.id, check.name);
+    let object = check.object.as_ref().map(|object| format!(" of {object}")).unwrap_or_default();
+    let mut text = format!("{} {} {}{object}: ", word(check.verdict), check.id, check.name);
     match &check.note {
         Some(note) => text.push_str(&format!("{note}\n")),
         None => text.push_str(&format!(

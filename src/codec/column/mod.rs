@@ -20,7 +20,7 @@ mod types;
 
 pub use builder::{ColumnBuilder, Pushed};
 pub use canonical::{canonical_tuple, canonicalise};
-pub use display::display;
+pub use display::{cell_text, display, text_of, uuid};
 pub use encoder::ColumnEncoder;
 pub use fits::fits;
 pub use types::arrow_type;

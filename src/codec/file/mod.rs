@@ -1,8 +1,10 @@
-//! One piece: tuples → a Parquet file and its exceptions sidecar ([`PieceWriter`]), and back ([`PieceReader`]).
+//! One piece: tuples → a Parquet file and its exceptions sidecar ([`PieceWriter`]), and back ([`PieceReader`]),
+//! or to batches of some columns for a query ([`BatchReader`]).
 //!
 //! It knows sinks and sources, not paths; whoever opened a sink makes it durable.
 
 mod auction;
+mod batches;
 mod exceptions;
 mod footer;
 mod groups;
@@ -17,6 +19,7 @@ mod sink;
 mod thrift;
 mod writer;
 
+pub use batches::{BatchReader, ViewColumn, view_type};
 pub use exceptions::FinishedExceptions;
 pub use groups::Beside;
 pub use reader::{PieceBounds, PieceReader};

@@ -18,7 +18,7 @@ use super::footer::bound_footer;
 use super::guard::guarded;
 use super::limits::Limits;
 use super::pages::bound_pages;
-use super::reader::{batch_rows, bound_size};
+use super::reader::{BATCH_ROWS, batch_rows, bound_size};
 use crate::codec::CodecError;
 
 /// What the sidecar says of one column from now on.
@@ -34,6 +34,7 @@ pub(super) struct Overlay {
     reader: Option<ParquetRecordBatchReader>,
     batch: Option<(RecordBatch, usize)>,
     columns: Vec<Column>,
+    wanted: Option<Vec<bool>>,
     rows: u64,
     last_row: u64,
     entries: u64,
@@ -47,7 +48,16 @@ fn wrong(what: &str) -> CodecError {
 impl Overlay {
     /// The overlay of a piece without exceptions.
     pub(super) fn none() -> Self {
-        Self { reader: None, batch: None, columns: Vec::new(), rows: 0, last_row: 0, entries: 0, taken: 0 }
+        Self {
+            reader: None,
+            batch: None,
+            columns: Vec::new(),
+            wanted: None,
+            rows: 0,
+            last_row: 0,
+            entries: 0,
+            taken: 0,
+        }
     }
 
     /// Opens a sidecar with exactly `entries` entries for a piece of so many columns and rows; `limits` are what it may
@@ -69,13 +79,20 @@ impl Overlay {
             }
             bound_size(&metadata, limits.uncompressed)?;
             let dictionary = bound_pages(&sidecar, &metadata, limits)?;
-            let entries_at_once = batch_rows(&metadata, 0, dictionary);
+            let entries_at_once = batch_rows(&metadata, 0, dictionary, BATCH_ROWS);
             let arrow = ArrowReaderMetadata::try_new(metadata, options)?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(sidecar, arrow);
             let reader = builder.with_batch_size(entries_at_once).build()?;
             let columns = (0..columns).map(|_| Column::default()).collect();
-            Ok(Self { reader: Some(reader), batch: None, columns, rows, last_row: 0, entries, taken: 0 })
+            let (reader, wanted) = (Some(reader), None);
+            Ok(Self { reader, batch: None, columns, wanted, rows, last_row: 0, entries, taken: 0 })
         })
+    }
+
+    /// Keeps nothing of columns that nobody will ask for.
+    pub(super) fn only(mut self, columns: &[usize]) -> Self {
+        self.wanted = Some((0..self.columns.len()).map(|column| columns.contains(&column)).collect());
+        self
     }
 
     /// Takes in all entries that concern rows before `end`; whether there are any left to apply.
@@ -116,8 +133,13 @@ impl Overlay {
                 return Ok(());
             }
             self.last_row = row;
-            let column = usize::try_from(columns.value(at)).ok().and_then(|at| self.columns.get_mut(at));
+            let index = usize::try_from(columns.value(at)).ok();
+            let column = index.and_then(|index| self.columns.get_mut(index));
             let column = column.ok_or_else(|| wrong("names a column that the piece has not"))?;
+            self.taken += 1;
+            if self.wanted.as_ref().zip(index).is_some_and(|(wanted, index)| !wanted[index]) {
+                continue;
+            }
             match (kinds.value(at), raws.is_valid(at), dscales.is_valid(at)) {
                 (RAW, true, false) if run == 1 => column.raw.push_back((row, raws.value(at).to_vec())),
                 (DSCALE, false, true) => {
@@ -127,7 +149,6 @@ impl Overlay {
                 }
                 _ => return Err(wrong("has an entry of an unknown kind")),
             }
-            self.taken += 1;
         }
         Ok(())
     }

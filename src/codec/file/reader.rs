@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
+use arrow_schema::SchemaRef;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -47,7 +48,7 @@ impl PieceBounds {
 const BATCH_BYTES: u64 = 16 << 20;
 
 /// Rows of one batch at most.
-const BATCH_ROWS: u64 = 1024;
+pub(super) const BATCH_ROWS: u64 = 1024;
 
 /// What a column that repeats the largest value of its dictionary may decode to in one batch: half of what 32-bit offsets
 /// reach. A dictionary of ours ends at about 1 MiB, so only a larger one makes batches smaller.
@@ -78,7 +79,10 @@ impl PieceReader {
         }
         bounds.check()?;
         let limits = Limits::of_piece(shape, bounds);
-        let (reader, entries) = guarded(|| open_file(file, shape, bounds, limits))?;
+        let (reader, entries) = guarded(|| {
+            let (builder, entries) = open_file(file, shape, shape.arrow_schema(), bounds, BATCH_ROWS)?;
+            Ok((builder.build()?, entries))
+        })?;
         let overlay = match (entries, sidecar) {
             (0, None) => Overlay::none(),
             (0, Some(_)) => return Err(CodecError::Piece("it has a sidecar but no exceptions".to_owned())),
@@ -182,12 +186,16 @@ fn put_overlaid(
     Ok(true)
 }
 
-fn open_file<R: ChunkReader + 'static>(
+/// Judges a piece by its footer; gives a builder of readers that give columns of the types of `wanted` in batches of so many
+/// rows at most, and the number of entries in its sidecar.
+pub(super) fn open_file<R: ChunkReader + 'static>(
     file: R,
     shape: &PieceShape,
+    wanted: SchemaRef,
     bounds: PieceBounds,
-    limits: Limits,
-) -> Result<(ParquetRecordBatchReader, u64), CodecError> {
+    most_rows: u64,
+) -> Result<(ParquetRecordBatchReaderBuilder<R>, u64), CodecError> {
+    let limits = Limits::of_piece(shape, bounds);
     let schema = parquet_schema(shape)?;
     bound_footer(&file, schema.root_schema())?;
     // The metadata is judged before the schema in it is used to build a reader.
@@ -212,17 +220,17 @@ fn open_file<R: ChunkReader + 'static>(
     }
     let entries = value(EXCEPTIONS_KEY).and_then(|text| text.parse().ok());
     let entries = entries.ok_or_else(|| CodecError::Piece(format!("it has no {EXCEPTIONS_KEY}")))?;
-    let options = ArrowReaderOptions::new().with_schema(shape.arrow_schema());
+    let options = ArrowReaderOptions::new().with_schema(wanted);
     let arrow = ArrowReaderMetadata::try_new(metadata, options)?;
     let average = bounds.copy_bytes / bounds.rows.max(1);
-    let rows = batch_rows(arrow.metadata(), average, dictionary);
+    let rows = batch_rows(arrow.metadata(), average, dictionary, most_rows);
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, arrow);
-    Ok((builder.with_batch_size(rows).build()?, entries))
+    Ok((builder.with_batch_size(rows), entries))
 }
 
 /// How many rows to decode at once: those of the row group with the widest rows still make a modest batch, and so does the
 /// largest value of the largest dictionary in every one of them.
-pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64, dictionary: u64) -> usize {
+pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64, dictionary: u64, most: u64) -> usize {
     let width = |bytes: i64, rows: i64| (bytes.max(0) / rows.max(1)) as u64;
     let groups = metadata.row_groups().iter().map(|group| {
         let bytes =
@@ -230,7 +238,7 @@ pub(super) fn batch_rows(metadata: &ParquetMetaData, average: u64, dictionary: u
         width(bytes, group.num_rows())
     });
     let widest = groups.fold(average, u64::max).max(1);
-    (BATCH_BYTES / widest).min(REPEATED_BYTES / dictionary.max(1)).clamp(1, BATCH_ROWS) as usize
+    (BATCH_BYTES / widest).min(REPEATED_BYTES / dictionary.max(1)).clamp(1, most) as usize
 }
 
 /// Refuses a file whose columns say that they are larger than `limit` uncompressed, or negative.

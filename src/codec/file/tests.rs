@@ -289,7 +289,8 @@ fn a_large_dictionary_makes_small_batches() {
     use parquet::file::metadata::ParquetMetaDataReader;
     let written = write(&shape(&[Mapping::Int32], 0), &vec![vec![Some(vec![0; 4])]; 5], limits());
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&written.piece).unwrap();
-    let rows = [0u64, 1 << 20, 512 << 20, 2 << 30].map(|dictionary| batch_rows(&metadata, 1, dictionary));
+    let rows =
+        [0u64, 1 << 20, 512 << 20, 2 << 30].map(|dictionary| batch_rows(&metadata, 1, dictionary, 1024));
     assert_eq!(rows, [1024, 1024, 2, 1]);
 }
 

@@ -3,27 +3,27 @@
 use std::collections::BTreeMap;
 
 use super::CheckRequest;
+use super::engine::{Engine, Refusal};
 use crate::base::Timestamp;
-use crate::checks::{Calendar, Check, Mapping, Times, first_bar};
+use crate::checks::{Calendar, Check, Mapping, first_bar};
 use crate::ops::OpsError;
-use crate::pg::Probe;
 
-/// When the checks are asked, with the sessions if one of them wants to know.
-pub(super) async fn times(
+/// The sessions, as a sub-select, if one of the checks wants to know.
+pub(super) async fn sessions(
     request: &CheckRequest,
     checks: &[&Check],
     mapping: &Mapping,
-    probe: &Probe,
+    engine: &Engine,
     now: Timestamp,
-) -> Result<Times, OpsError> {
+) -> Result<Option<String>, OpsError> {
     let calendars = calendars(request)?;
     let bars = mapping.roles.get("bars");
     let calendar = bars.and_then(|bars| calendars.get(bars.calendar.as_ref()?));
     let Some(calendar) = calendar.filter(|_| checks.iter().any(|check| check.asks_for("cal"))) else {
-        return Ok(Times { now, sessions: None });
+        return Ok(None);
     };
-    let first = first_bar_of(mapping, probe).await?.unwrap_or(now);
-    Ok(Times { now, sessions: Some(calendar.sub_select(first, now)) })
+    let first = first_bar_of(mapping, engine).await?.unwrap_or(now);
+    Ok(Some(calendar.sub_select(first, now)))
 }
 
 /// Those that are built in and those of the configuration, which come first. A name that means none is a mistake.
@@ -42,17 +42,13 @@ fn calendars(request: &CheckRequest) -> Result<BTreeMap<String, Calendar>, OpsEr
     Ok(calendars)
 }
 
-/// When the bars begin. What the server refuses here it refuses again to each check, which says so.
-async fn first_bar_of(mapping: &Mapping, probe: &Probe) -> Result<Option<Timestamp>, OpsError> {
-    let Some(sql) = first_bar(mapping) else { return Ok(None) };
-    probe.mark().await?;
-    let seconds = match probe.ask("asking when the bars begin", &sql).await {
+/// When the bars begin. What the engine refuses here it refuses again to each check, which says so.
+async fn first_bar_of(mapping: &Mapping, engine: &Engine) -> Result<Option<Timestamp>, OpsError> {
+    let Some(sql) = first_bar(mapping, engine.dialect()) else { return Ok(None) };
+    let seconds = match engine.ask("asking when the bars begin", &sql).await {
         Ok(answer) => answer.rows.into_iter().next().and_then(|mut row| row.pop()?),
-        Err(error) if error.is_connection_lost() => return Err(error.into()),
-        Err(_) => {
-            probe.back().await?;
-            None
-        }
+        Err(Refusal::Run(error)) => return Err(error),
+        Err(Refusal::Check(_)) => None,
     };
     let micros = seconds.and_then(|text| text.parse::<i64>().ok()?.checked_mul(1_000_000));
     Ok(micros.and_then(Timestamp::from_unix_micros))

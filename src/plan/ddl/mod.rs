@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod script;
 pub mod selection;
 pub mod statements;
+pub mod structure;
 pub mod timescale;
 
 pub use ahead::Ahead;

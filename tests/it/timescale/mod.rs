@@ -1,6 +1,7 @@
 //! TimescaleDB, on whichever edition the test image has. What needs the full edition and does not find it says so by name;
 //! `scripts/test.sh` repeats that in its last lines.
 
+mod checks;
 mod dump;
 mod faults;
 mod restore;

@@ -1,0 +1,90 @@
+//! `barkeep query`.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Read, Write};
+
+use super::prompt;
+use crate::cli::CommandResult;
+use crate::cli::args::{QueryArgs, QueryFormat};
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+use crate::ops::OpsError;
+use crate::ops::query::{Format, Questions};
+
+pub(super) async fn run(args: &QueryArgs, context: &Context) -> CommandResult {
+    let (choice, sql) = args.meant().map_err(OpsError::Usage)?;
+    let format = match args.format {
+        QueryFormat::Table => Format::Table,
+        QueryFormat::Csv => Format::Csv,
+        QueryFormat::Json => Format::Json,
+        QueryFormat::Parquet => Format::Parquet,
+    };
+    let questions = Questions::open(&context.vault()?, &choice)?;
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let sql = match sql {
+        Some("-") => standard_input()?,
+        Some(sql) => sql.to_owned(),
+        None if terminal => {
+            prompt::run(&questions, format, context).await?;
+            return Outcome::new(&(), String::new(), 0);
+        }
+        None => standard_input()?,
+    };
+    if context.json && args.output.is_none() {
+        // The one document on standard output has the rows in it.
+        return one_document(&questions, &sql, context).await;
+    }
+    let report = match &args.output {
+        None if format == Format::Parquet && std::io::stdout().is_terminal() => {
+            return Err(OpsError::Usage(
+                "a Parquet file is nothing for a terminal; name one with -o".to_owned(),
+            ));
+        }
+        None => questions.ask(&sql, format, Box::new(std::io::stdout()), &context.services).await?,
+        Some(path) => {
+            // The whole answer or none: the name appears when everything is written.
+            let part = path.with_extension("partial");
+            let file = File::create(&part).map_err(OpsError::Output)?;
+            let answer = questions.ask(&sql, format, Box::new(BufWriter::new(file)), &context.services).await;
+            if answer.is_err() {
+                let _ = std::fs::remove_file(&part);
+            }
+            let report = answer?;
+            std::fs::rename(&part, path).map_err(OpsError::Output)?;
+            report
+        }
+    };
+    Outcome::new(&report, String::new(), 0)
+}
+
+fn standard_input() -> Result<String, OpsError> {
+    let mut sql = String::new();
+    std::io::stdin().read_to_string(&mut sql).map_err(OpsError::Output)?;
+    Ok(sql)
+}
+
+async fn one_document(questions: &Questions, sql: &str, context: &Context) -> CommandResult {
+    let answer = Shared::default();
+    let report = questions.ask(sql, Format::Json, Box::new(answer.clone()), &context.services).await?;
+    let text = answer.0.lock().map(|bytes| bytes.clone()).unwrap_or_default();
+    let rows: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| OpsError::Internal(error.to_string()))?;
+    let mut document =
+        serde_json::to_value(&report).map_err(|error| OpsError::Internal(error.to_string()))?;
+    document["answer"] = rows;
+    Outcome::new(&document, String::new(), 0)
+}
+
+/// Bytes that are read when they are all there.
+#[derive(Clone, Default)]
+struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().map_err(|_| std::io::Error::other("a thread died"))?.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
