@@ -13,8 +13,8 @@ use arrow_schema::SchemaRef;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 
-use super::{OpsError, Services};
-use crate::base::{BackupId, Event, TableName, Timestamp};
+use super::OpsError;
+use crate::base::{BackupId, TableName, Timestamp};
 use crate::query::Session;
 use crate::store::{BackupChoice, Vault};
 
@@ -103,10 +103,8 @@ impl Questions {
         sql: &str,
         format: Format,
         out: Box<dyn Write + Send>,
-        services: &Services,
     ) -> Result<QueryReport, OpsError> {
         let began = Instant::now();
-        services.events.emit(Event::Phase("query"));
         let mut output: Box<dyn Output> = match format {
             Format::Table => Box::new(table::Table::new(out)),
             Format::Csv => Box::new(csv::Csv::new(out)),

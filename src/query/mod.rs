@@ -1,6 +1,6 @@
 //! SQL on the files of a backup, by DataFusion, with no server.
 //!
-//! [`Session`] gives every table of a backup its name; [`table`] says what its columns are to a query, [`scan`] reads
+//! [`Session`] gives every table of a backup its name; `table` says what its columns are to a query, `scan` reads
 //! pieces in partitions. A piece is held against its digest before a row of it is believed.
 
 mod functions;

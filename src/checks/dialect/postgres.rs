@@ -10,7 +10,10 @@ use crate::checks::mapping::MappedColumn;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Postgres;
 
-const NOT_FINITE: &str = "'NaN', 'Infinity', '-Infinity'";
+/// Whether a number is one: NaN is above infinity, to numeric and to doubles.
+fn finite(name: &str) -> String {
+    format!("{name} < 'Infinity' AND {name} > '-Infinity'")
+}
 
 impl Dialect for Postgres {
     fn column(&self, _: &TableName, column: &MappedColumn, kind: Kind) -> String {
@@ -19,12 +22,14 @@ impl Dialect for Postgres {
             (Kind::Key, ColumnSort::Printed) | (Kind::Text, _) => format!("CAST({name} AS text)"),
             // By its text, which is the shortest that is the same double; a cast would keep 15 digits.
             (Kind::Amount | Kind::Count, ColumnSort::Float) => {
-                format!(
-                    "CASE WHEN {name} NOT IN ({NOT_FINITE}) THEN CAST(CAST({name} AS text) AS numeric) END"
-                )
+                format!("CASE WHEN {} THEN CAST(CAST({name} AS text) AS numeric) END", finite(&name))
+            }
+            // With a precision it holds no infinity; one comparison a value is what a check of millions notices.
+            (Kind::Amount | Kind::Count, ColumnSort::Decimal) if column.type_sql.starts_with("numeric(") => {
+                format!("NULLIF({name}, 'NaN')")
             }
             (Kind::Amount | Kind::Count, ColumnSort::Decimal) => {
-                format!("CASE WHEN {name} NOT IN ({NOT_FINITE}) THEN CAST({name} AS numeric) END")
+                format!("CASE WHEN {} THEN CAST({name} AS numeric) END", finite(&name))
             }
             (Kind::Amount | Kind::Count, _) => format!("CAST({name} AS numeric)"),
             // Date and timestamp are read as UTC, which every session is pinned to.

@@ -18,7 +18,7 @@ pub struct DrillArgs {
     /// Where to restore to [default: embedded; scratch with --to]
     #[arg(long, value_name = "WHERE")]
     pub target: Option<TargetChoice>,
-    /// The image of a container [default: what [drill] image says]
+    /// The image of a container [default: from configuration]
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// A scratch database: it must be empty or not exist, and is dropped afterwards

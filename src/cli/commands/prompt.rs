@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::cli::context::Context;
 use crate::cli::output::table::table;
 use crate::cli::output::{complain, print, render};
 use crate::cli::surroundings::{Outside, Process, variable};
@@ -19,7 +18,7 @@ SQL ends with a semicolon. as_of('orders', '20261119') is a table as another bac
   \\q          leave (or Ctrl-D)";
 
 /// Asks and answers until somebody leaves.
-pub(super) async fn run(questions: &Questions, format: Format, context: &Context) -> Result<(), OpsError> {
+pub(super) async fn run(questions: &Questions, format: Format) -> Result<(), OpsError> {
     let mut editor = DefaultEditor::new().map_err(unreadable)?;
     let history = history_file();
     if let Some(path) = &history {
@@ -64,9 +63,7 @@ pub(super) async fn run(questions: &Questions, format: Format, context: &Context
             let _ = std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600));
         }
         let out = Box::new(std::io::stdout());
-        if let Err(error) =
-            questions.ask(whole.trim().trim_end_matches(';'), format, out, &context.services).await
-        {
+        if let Err(error) = questions.ask(whole.trim().trim_end_matches(';'), format, out).await {
             complain(&render(&error));
         }
     }

@@ -12,6 +12,8 @@ use crate::ops::OpsError;
 use crate::ops::query::{Format, Questions};
 
 pub(super) async fn run(args: &QueryArgs, context: &Context) -> CommandResult {
+    // Answers, and a prompt, have the screen for themselves.
+    context.progress.close();
     let (choice, sql) = args.meant().map_err(OpsError::Usage)?;
     let format = match args.format {
         QueryFormat::Table => Format::Table,
@@ -25,14 +27,14 @@ pub(super) async fn run(args: &QueryArgs, context: &Context) -> CommandResult {
         Some("-") => standard_input()?,
         Some(sql) => sql.to_owned(),
         None if terminal => {
-            prompt::run(&questions, format, context).await?;
+            prompt::run(&questions, format).await?;
             return Outcome::new(&(), String::new(), 0);
         }
         None => standard_input()?,
     };
     if context.json && args.output.is_none() {
         // The one document on standard output has the rows in it.
-        return one_document(&questions, &sql, context).await;
+        return one_document(&questions, &sql).await;
     }
     let report = match &args.output {
         None if format == Format::Parquet && std::io::stdout().is_terminal() => {
@@ -40,12 +42,12 @@ pub(super) async fn run(args: &QueryArgs, context: &Context) -> CommandResult {
                 "a Parquet file is nothing for a terminal; name one with -o".to_owned(),
             ));
         }
-        None => questions.ask(&sql, format, Box::new(std::io::stdout()), &context.services).await?,
+        None => questions.ask(&sql, format, Box::new(std::io::stdout())).await?,
         Some(path) => {
             // The whole answer or none: the name appears when everything is written.
             let part = path.with_extension("partial");
             let file = File::create(&part).map_err(OpsError::Output)?;
-            let answer = questions.ask(&sql, format, Box::new(BufWriter::new(file)), &context.services).await;
+            let answer = questions.ask(&sql, format, Box::new(BufWriter::new(file))).await;
             if answer.is_err() {
                 let _ = std::fs::remove_file(&part);
             }
@@ -63,9 +65,9 @@ fn standard_input() -> Result<String, OpsError> {
     Ok(sql)
 }
 
-async fn one_document(questions: &Questions, sql: &str, context: &Context) -> CommandResult {
+async fn one_document(questions: &Questions, sql: &str) -> CommandResult {
     let answer = Shared::default();
-    let report = questions.ask(sql, Format::Json, Box::new(answer.clone()), &context.services).await?;
+    let report = questions.ask(sql, Format::Json, Box::new(answer.clone())).await?;
     let text = answer.0.lock().map(|bytes| bytes.clone()).unwrap_or_default();
     let rows: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| OpsError::Internal(error.to_string()))?;
