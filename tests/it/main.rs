@@ -11,6 +11,7 @@ mod diff;
 mod disk;
 mod drill;
 mod encodings;
+mod exchange;
 mod faults;
 mod flow;
 mod forgery;
