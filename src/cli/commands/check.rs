@@ -116,7 +116,7 @@ fn summary(report: &CheckReport) -> String {
     )
 }
 
-fn word(verdict: Verdict) -> &'static str {
+pub(super) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
         Verdict::Skipped => "skipped",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::check::word;
 use crate::base::chain;
-use crate::checks::Verdict;
 use crate::cli::CommandResult;
 use crate::cli::args::{DrillArgs, PolicyChoice, TargetChoice};
 use crate::cli::context::Context;
@@ -112,16 +112,6 @@ fn arguments(args: &DrillArgs) -> String {
     words.extend(args.image.iter().map(|image| format!("--image {image}")));
     words.extend(args.pack.iter().map(|pack| format!("--pack {pack}")));
     words.join(" ")
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Skipped => "skipped",
-        Verdict::Warn => "WARN",
-        Verdict::Fail => "FAIL",
-        Verdict::Error => "ERROR",
-    }
 }
 
 fn summary(report: &DrillReport) -> String {
