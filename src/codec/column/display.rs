@@ -54,9 +54,12 @@ fn array_literal(element: &Mapping, bytes: &[u8]) -> Result<Option<String>, Code
         sizes.push((size as usize, first));
     }
     let mut text = if sizes.iter().all(|(_, first)| *first == 1) { String::new() } else { bounds + "=" };
-    let whole = put_elements(element, &mut wire, &sizes, &mut text)?;
+    // After an element without a text the rest is not looked at, and no end is where it should be.
+    if !put_elements(element, &mut wire, &sizes, &mut text)? {
+        return Ok(None);
+    }
     wire.end()?;
-    Ok(whole.then_some(text))
+    Ok(Some(text))
 }
 
 /// What PostgreSQL allows.
