@@ -1,7 +1,9 @@
 //! `barkeep query`.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufWriter, IsTerminal, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use super::prompt;
 use crate::cli::CommandResult;
@@ -9,7 +11,7 @@ use crate::cli::args::{QueryArgs, QueryFormat};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::ops::OpsError;
-use crate::ops::query::{Format, Questions};
+use crate::ops::query::{Format, QueryReport, Questions};
 
 pub(super) async fn run(args: &QueryArgs, context: &Context) -> CommandResult {
     // Answers, and a prompt, have the screen for themselves.
@@ -43,20 +45,32 @@ pub(super) async fn run(args: &QueryArgs, context: &Context) -> CommandResult {
             ));
         }
         None => questions.ask(&sql, format, Box::new(std::io::stdout())).await?,
-        Some(path) => {
-            // The whole answer or none: the name appears when everything is written.
-            let part = path.with_extension("partial");
-            let file = File::create(&part).map_err(OpsError::Output)?;
-            let answer = questions.ask(&sql, format, Box::new(BufWriter::new(file))).await;
-            if answer.is_err() {
-                let _ = std::fs::remove_file(&part);
-            }
-            let report = answer?;
-            std::fs::rename(&part, path).map_err(OpsError::Output)?;
-            report
-        }
+        Some(path) => into_file(&questions, &sql, format, path).await?,
     };
     Outcome::new(&report, String::new(), 0)
+}
+
+/// The whole answer or none: the name appears when everything is written.
+async fn into_file(
+    questions: &Questions,
+    sql: &str,
+    format: Format,
+    path: &Path,
+) -> Result<QueryReport, OpsError> {
+    // A device or a pipe is written to; put another file in its place, and it would be gone.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let file = File::options().write(true).open(path).map_err(OpsError::Output)?;
+        return questions.ask(sql, format, Box::new(BufWriter::new(file))).await;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut part = tempfile::Builder::new();
+    // As any new file; the process's mask narrows it.
+    let part =
+        part.permissions(Permissions::from_mode(0o666)).tempfile_in(folder).map_err(OpsError::Output)?;
+    let file = part.as_file().try_clone().map_err(OpsError::Output)?;
+    let report = questions.ask(sql, format, Box::new(BufWriter::new(file))).await?;
+    part.persist(path).map_err(|error| OpsError::Output(error.error))?;
+    Ok(report)
 }
 
 fn standard_input() -> Result<String, OpsError> {
