@@ -20,14 +20,16 @@ help: ## Say what can be made
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup-postgres build ## Dump, verify, restore, compare and check a trading database, start to end
+demo: setup-postgres setup-build ## Dump, verify, restore, compare and check a trading database, start to end
+	@echo "build: cargo build --profile demo (several minutes the first time; make build makes the fast program)"
+	@$(CARGO) build --profile demo --locked
 	@echo "demo: running barkeep demo into ./$(DEMO_VAULT)"
-	@if "$(CARGO_TARGET_DIR)/release/barkeep" demo --vault "$(DEMO_VAULT)"; then \
-		echo "demo: OK, the vault is ./$(DEMO_VAULT); try: target/release/barkeep --vault $(DEMO_VAULT) list"; \
+	@if "$(CARGO_TARGET_DIR)/demo/barkeep" demo --vault "$(DEMO_VAULT)"; then \
+		echo "demo: OK, the vault is ./$(DEMO_VAULT); try: target/demo/barkeep --vault $(DEMO_VAULT) list"; \
 	else status=$$?; echo "demo: FAILED with exit code $$status (docs/exit-codes.md)" >&2; exit $$status; fi
 
-build: setup-build ## Build the release binary
-	@echo "build: cargo build --release (several minutes the first time)"
+build: setup-build ## Build the program for use, optimised in full: target/release/barkeep
+	@echo "build: cargo build --release (a quarter of an hour the first time)"
 	@$(CARGO) build --release --locked
 
 test: setup-build setup-postgres setup-docker setup-python setup-faults setup-browser ## Run every test, with Docker, PostgreSQL and the Parquet readers
