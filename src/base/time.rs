@@ -26,6 +26,11 @@ impl Timestamp {
         self.0.to_zoned(jiff::tz::TimeZone::UTC).date()
     }
 
+    /// When a day begins in UTC; `None` where a day is the last that there is.
+    pub fn midnight(day: jiff::civil::Date) -> Option<Self> {
+        Some(Self(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
+    }
+
     /// The form used in backup ids: `20261120T020000Z`.
     pub fn compact(self) -> String {
         self.0.strftime("%Y%m%dT%H%M%SZ").to_string()

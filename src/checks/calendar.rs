@@ -11,10 +11,13 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::Deserialize;
 
 use super::definition::DefinitionError;
-use crate::base::{Timestamp, quote_literal};
+use crate::base::Timestamp;
 use rules::{Clock, Rule, Trading, TradingDay};
 
 mod rules;
+mod sql;
+
+pub use sql::{SessionDay, SessionSql, session_days};
 
 /// When a market is open.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -184,31 +187,6 @@ impl Calendar {
         }
         early.extend(&self.early_once);
         early
-    }
-
-    /// The sessions that checks of data from `first` to `now` can ask for, as a sub-select with the columns `day`, `o`, `c`.
-    pub fn sub_select(&self, first: Timestamp, now: Timestamp) -> String {
-        // The longest closures are two weeks; and bars beyond now are still to be put in a session.
-        const MARGIN: i64 = 31;
-        // Nobody has bars from before, but a wrong clock may say so.
-        const EARLIEST: Date = jiff::civil::date(1900, 1, 1);
-        let day = |time: Timestamp, days: i64| time.day().saturating_add(days.days());
-        let sessions = self.sessions(day(first.min(now), -MARGIN).max(EARLIEST), day(now, MARGIN));
-        let row = |session: &Session| {
-            let words = [session.day.to_string(), session.open.to_string(), session.close.to_string()];
-            format!("({})", words.map(|word| quote_literal(&word)).join(", "))
-        };
-        let rows: Vec<String> = sessions.iter().map(row).collect();
-        // A list of values cannot be empty.
-        let (rows, none) = if rows.is_empty() {
-            ("(NULL, NULL, NULL)".to_owned(), " WHERE false")
-        } else {
-            (rows.join(", "), "")
-        };
-        format!(
-            "(SELECT CAST(v.day AS date) AS day, CAST(v.o AS timestamp with time zone) AS o, \
-             CAST(v.c AS timestamp with time zone) AS c FROM (VALUES {rows}) AS v (day, o, c){none})"
-        )
     }
 }
 

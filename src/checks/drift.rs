@@ -1,4 +1,4 @@
-//! [`drift`]: what a backup's tables have become since the backups before it, by their manifests alone.
+//! [`drift`]: what a backup's tables have become since the backups before it, as far as manifests say it.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::definition::Severity;
 use crate::base::TableName;
+use crate::catalog::Sequence;
 use crate::manifest::{Manifest, Table};
 
 /// The name of the pack.
@@ -15,7 +16,7 @@ pub const DRIFT: &str = "drift";
 pub const REMEMBERED: usize = 7;
 
 /// Fewer rows than this say nothing about the size of one.
-const ENOUGH_ROWS: u64 = 1000;
+pub const ENOUGH_ROWS: u64 = 1000;
 
 /// `[checks.drift]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -25,11 +26,15 @@ pub struct DriftSettings {
     pub growth_only: Vec<String>,
     /// By how many per cent rows, and bytes a row, may differ from the median of earlier backups.
     pub percent: f64,
+    /// From how many hours on a table without newer rows is stale: more than a weekend with a holiday.
+    pub stale_hours: f64,
+    /// By how many percentage points the share of NULLs in a column may change.
+    pub null_points: f64,
 }
 
 impl Default for DriftSettings {
     fn default() -> Self {
-        Self { growth_only: Vec::new(), percent: 30.0 }
+        Self { growth_only: Vec::new(), percent: 30.0, stale_hours: 96.0, null_points: 10.0 }
     }
 }
 
@@ -49,7 +54,7 @@ pub struct DriftCheck {
 }
 
 /// All of them, in order.
-pub const DRIFT_CHECKS: [DriftCheck; 6] = [
+pub const DRIFT_CHECKS: [DriftCheck; 8] = [
     DriftCheck {
         id: "D1",
         name: "rows-lost",
@@ -89,18 +94,35 @@ pub const DRIFT_CHECKS: [DriftCheck; 6] = [
         id: "D6",
         name: "sequence-went-back",
         question: "Which sequences stand before where they stood in the backup before?",
-        why: "Numbers will be given a second time. Usually a table that was restored or truncated with RESTART IDENTITY.",
+        why: "Numbers will be given a second time. Usually a table that was restored or truncated with RESTART IDENTITY. One that counts in the other direction now may meet its old numbers, too.",
         severity: Severity::Error,
+    },
+    DriftCheck {
+        id: "D7",
+        name: "freshness",
+        question: "Which tables had fresh rows in the backup before and have none now, or have lost their newest?",
+        why: "The newest time in any of the table's columns that is not in the future. A feed that stopped shows here once; the market pack's stale symbols go on saying it.",
+        severity: Severity::Warn,
+    },
+    DriftCheck {
+        id: "D8",
+        name: "null-share",
+        question: "Which columns have a far larger or smaller share of NULLs than in the backup before?",
+        why: "A column that a job no longer fills, or that a migration emptied, while every row is still there.",
+        severity: Severity::Warn,
     },
 ];
 
-/// What one check found: (object, was, is).
-pub type Findings = BTreeMap<&'static str, Vec<(String, String, String)>>;
+/// An object, what it was, and what it is.
+pub type Found = (String, String, String);
+
+/// What each check found that manifests answer: D1 to D6.
+pub type Findings = BTreeMap<&'static str, Vec<Found>>;
 
 /// Compares `now` with earlier backups of the same database and selection, newest first; `None` if there are none.
 pub fn drift(now: &Manifest, earlier: &[Manifest], settings: &DriftSettings) -> Option<Findings> {
     let before = earlier.first()?;
-    let mut found: Findings = DRIFT_CHECKS.iter().map(|check| (check.id, Vec::new())).collect();
+    let mut found = Findings::new();
     let mut say = |id: &'static str, what: String, was: String, is: String| {
         found.entry(id).or_default().push((what, was, is));
     };
@@ -137,15 +159,25 @@ pub fn drift(now: &Manifest, earlier: &[Manifest], settings: &DriftSettings) -> 
     }
     for sequence in &now.body.sequences {
         let was = before.body.sequences.iter().find(|was| was.name == sequence.name);
-        let numbers = was.and_then(|was| {
-            Some((was.last_value.parse::<i128>().ok()?, sequence.last_value.parse::<i128>().ok()?))
-        });
-        let Some((was, is)) = numbers else { continue };
-        if (sequence.ascending && is < was) || (!sequence.ascending && is > was) {
-            say("D6", sequence.name.to_string(), was.to_string(), is.to_string());
+        if let Some((was, is)) = was.and_then(|was| went_back(was, sequence)) {
+            say("D6", sequence.name.to_string(), was, is);
         }
     }
     Some(found)
+}
+
+/// Where a sequence stood and stands, if it will give out numbers again.
+fn went_back(was: &Sequence, is: &Sequence) -> Option<(String, String)> {
+    if was.ascending != is.ascending {
+        let words = |sequence: &Sequence| {
+            let direction = if sequence.ascending { "ascending" } else { "descending" };
+            format!("{}, {direction}", sequence.last_value)
+        };
+        return Some((words(was), words(is)));
+    }
+    let (old, new): (i128, i128) = (was.last_value.parse().ok()?, is.last_value.parse().ok()?);
+    let back = if is.ascending { new < old } else { new > old };
+    back.then(|| (old.to_string(), new.to_string()))
 }
 
 /// A table, or a partitioned table with all its leaves.

@@ -31,6 +31,19 @@ impl Candidate {
         self.columns.iter().map(|column| column.name.clone())
     }
 
+    /// What its times are called, with their types.
+    pub fn times(&self) -> impl Iterator<Item = MappedColumn> {
+        self.columns.iter().filter(|column| column.sort == Some(ColumnSort::Time)).map(|column| {
+            MappedColumn {
+                name: column.name.clone(),
+                type_sql: column.type_sql.clone(),
+                sort: ColumnSort::Time,
+                as_text: false,
+                why: "by its type",
+            }
+        })
+    }
+
     /// A table of a server, unless it is a partition or an extension's.
     pub fn of(relation: &Relation) -> Option<Self> {
         let columns = relation.columns.iter().map(|column| CandidateColumn {
@@ -91,6 +104,8 @@ pub struct MappedRole {
     pub calendar: Option<String>,
     /// Its columns, by the role's names.
     pub columns: BTreeMap<String, MappedColumn>,
+    /// Columns that have the name of one of the role's and cannot be it, with the reason.
+    pub unfit: BTreeMap<String, String>,
     /// Value groups, by column and group.
     pub values: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
@@ -105,6 +120,8 @@ pub struct MappedColumn {
     /// What that is to a check.
     #[serde(skip)]
     pub sort: ColumnSort,
+    /// A key that has another type where it is referred to: compared as text.
+    pub as_text: bool,
     /// How it was found.
     pub why: &'static str,
 }
@@ -167,6 +184,9 @@ const RECOGNISED: &str = "by its name";
 pub struct Mapping {
     /// What was found.
     pub roles: BTreeMap<String, MappedRole>,
+    /// Roles that nobody plays although a table has the name for it, with the reason.
+    #[serde(skip)]
+    refused: BTreeMap<String, String>,
 }
 
 impl Mapping {
@@ -186,35 +206,29 @@ impl Mapping {
         for (name, role) in roles {
             let part = Part { name, role, settings: settings.get(name).unwrap_or(&none) };
             part.known_settings()?;
-            if let Some(mapped) = part.find(tables, checks)? {
-                found.roles.insert(name.clone(), mapped);
+            match part.find(tables, checks)? {
+                Played::By(mapped) => drop(found.roles.insert(name.clone(), *mapped)),
+                Played::Almost(why) => drop(found.refused.insert(name.clone(), why)),
+                Played::ByNobody => {}
             }
         }
-        found.fit_ids(roles, tables);
+        keys::fit_ids(&mut found, roles, tables);
+        keys::align(&mut found, roles);
         Ok(found)
-    }
-
-    /// A table of symbols may have both a number and a name; which of them is the `id` shows in the columns that refer to it.
-    fn fit_ids(&mut self, roles: &BTreeMap<String, Role>, tables: &[Candidate]) {
-        let columns = self.roles.values().flat_map(|mapped| &mapped.columns);
-        let referring: BTreeMap<String, ColumnSort> =
-            columns.map(|(name, column)| (name.clone(), column.sort)).collect();
-        for (name, mapped) in &mut self.roles {
-            let sort = name.strip_suffix('s').and_then(|one| referring.get(one));
-            let (Some(sort), Some(id)) = (sort, mapped.columns.get_mut("id")) else { continue };
-            let table = tables.iter().find(|table| table.name == mapped.table);
-            let (Some(table), Some(role)) = (table, roles.get(name)) else { continue };
-            if id.why == RECOGNISED && !id.sort.compares_with(*sort) {
-                let names = &role.columns["id"].names;
-                let fitting = names.iter().filter_map(|name| recognise(table, name, Kind::Key));
-                *id = fitting.into_iter().find(|other| other.sort.compares_with(*sort)).unwrap_or(id.clone());
-            }
-        }
     }
 
     /// The first of `names` (`role.column`) that is not mapped.
     pub fn lacks<'a>(&self, names: &'a [String]) -> Option<&'a str> {
         names.iter().map(String::as_str).find(|name| self.column(name).is_none())
+    }
+
+    /// Why `role.column` is not mapped although something has its name: what is not mapped, and the reason.
+    pub fn unfit<'a>(&'a self, name: &'a str) -> Option<(&'a str, &'a str)> {
+        let (role, column) = name.split_once('.')?;
+        match self.roles.get(role) {
+            Some(mapped) => Some((name, mapped.unfit.get(column)?)),
+            None => Some((role, self.refused.get(role)?)),
+        }
     }
 
     /// What `role.column` is mapped to.
@@ -226,6 +240,14 @@ impl Mapping {
 
 fn words<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Who plays a role.
+enum Played {
+    By(Box<MappedRole>),
+    /// A table has the name, and a column that cannot be what it is called.
+    Almost(String),
+    ByNobody,
 }
 
 /// One role, while a table is looked for.
@@ -261,15 +283,15 @@ impl Part<'_> {
         Ok(())
     }
 
-    fn find(&self, tables: &[Candidate], checks: &[&Check]) -> Result<Option<MappedRole>, MappingError> {
+    fn find(&self, tables: &[Candidate], checks: &[&Check]) -> Result<Played, MappingError> {
         if let Some(wanted) = &self.settings.table {
             if wanted.is_empty() {
-                return Ok(None);
+                return Ok(Played::ByNobody);
             }
             let table =
                 tables.iter().find(|table| *wanted == table.name.name || *wanted == table.name.to_string());
             let missing = || MappingError::Table { role: self.name.to_owned(), table: wanted.clone() };
-            return self.map(table.ok_or_else(missing)?, CONFIGURED).map(Some);
+            return Ok(Played::By(Box::new(self.map(table.ok_or_else(missing)?, CONFIGURED)?)));
         }
         let place = |table: &Candidate| {
             self.role.tables.iter().position(|name| *name == table.name.name.to_lowercase())
@@ -279,13 +301,15 @@ impl Part<'_> {
             .filter_map(|table| Some((place(table)?, table.name.schema != "public", table)))
             .collect();
         candidates.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
+        let mut almost = None;
         for (_, _, table) in candidates {
             let mapped = self.map(table, RECOGNISED)?;
             if checks.iter().any(|check| self.serves(check, &mapped)) {
-                return Ok(Some(mapped));
+                return Ok(Played::By(Box::new(mapped)));
             }
+            almost = almost.or(mapped.unfit.into_values().next());
         }
-        Ok(None)
+        Ok(almost.map_or(Played::ByNobody, Played::Almost))
     }
 
     /// Whether the table has what a check wants of this role.
@@ -300,12 +324,18 @@ impl Part<'_> {
     }
 
     fn map(&self, table: &Candidate, why: &'static str) -> Result<MappedRole, MappingError> {
-        let mut columns = BTreeMap::new();
+        let (mut columns, mut unfit) = (BTreeMap::new(), BTreeMap::new());
         for name in self.role.columns.keys() {
             let column = match self.settings.columns.get(name) {
                 Some(written) if written.is_empty() => None,
                 Some(written) => Some(self.written(table, name, written)?),
-                None => self.recognised(table, name),
+                None => {
+                    let recognised = self.recognised(table, name);
+                    if recognised.is_none() {
+                        unfit.extend(self.unfit(table, name).map(|why| (name.clone(), why)));
+                    }
+                    recognised
+                }
             };
             columns.extend(column.map(|column| (name.clone(), column)));
         }
@@ -316,7 +346,8 @@ impl Part<'_> {
         }
         let RoleSettings { filter, interval, calendar, .. } = self.settings.clone();
         let interval = interval.or_else(|| interval_of(&table.name.name).map(str::to_owned));
-        Ok(MappedRole { table: table.name.clone(), why, filter, interval, calendar, columns, values })
+        let table = table.name.clone();
+        Ok(MappedRole { table, why, filter, interval, calendar, columns, unfit, values })
     }
 
     fn written(&self, table: &Candidate, column: &str, name: &str) -> Result<MappedColumn, MappingError> {
@@ -334,6 +365,7 @@ impl Part<'_> {
                 name: name.to_owned(),
                 type_sql: found.type_sql.clone(),
                 sort,
+                as_text: false,
                 why: CONFIGURED,
             }),
             None => Err(wrong(format!("a {} cannot be {}", found.type_sql, kind.word()))),
@@ -344,13 +376,28 @@ impl Part<'_> {
         let wanted = &self.role.columns[column];
         wanted.names.iter().find_map(|name| recognise(table, name, wanted.kind))
     }
+
+    /// Why the column that has the name is not taken. Milliseconds since 1970 are no time to a check.
+    fn unfit(&self, table: &Candidate, column: &str) -> Option<String> {
+        let wanted = &self.role.columns[column];
+        let named = |name: &String| table.columns.iter().find(|found| found.name.to_lowercase() == **name);
+        let found = wanted.names.iter().find_map(named)?;
+        Some(format!(
+            "{}.{} is {}, which cannot be {}",
+            table.name,
+            found.name,
+            found.type_sql,
+            wanted.kind.word()
+        ))
+    }
 }
 
 /// The table's column of that name, whatever its case, if it can be of that kind.
 fn recognise(table: &Candidate, name: &str, kind: Kind) -> Option<MappedColumn> {
     let found = table.columns.iter().find(|found| found.name.to_lowercase() == name)?;
     let sort = found.sort.filter(|sort| sort.can_be(kind))?;
-    Some(MappedColumn { name: found.name.clone(), type_sql: found.type_sql.clone(), sort, why: RECOGNISED })
+    let (name, type_sql) = (found.name.clone(), found.type_sql.clone());
+    Some(MappedColumn { name, type_sql, sort, as_text: false, why: RECOGNISED })
 }
 
 /// `bars_1m`, `candles_5min`, `daily_bars`: how long a bar is by the name of its table.
@@ -371,5 +418,6 @@ fn interval_of(table: &str) -> Option<&'static str> {
     })
 }
 
+mod keys;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ mod question;
 pub mod structure;
 mod verdict;
 
-pub use calendar::{Calendar, Session};
+pub use calendar::{Calendar, Session, SessionDay, SessionSql, session_days};
 pub use columns::ColumnSort;
 pub use declared::{
     ColumnNames, DeclarationError, Declarations, DeclaredAccepted, DeclaredNotNull, DeclaredRelation,

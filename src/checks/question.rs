@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::calendar::SessionSql;
 use super::columns::ColumnSort;
 use super::definition::{Check, Kind, Only, Role};
 use super::dialect::Dialect;
@@ -26,6 +27,9 @@ pub enum QuestionError {
     /// Something it needs is not mapped.
     #[error("{0} is not mapped")]
     NotMapped(String),
+    /// There is a column of that name, and it cannot be that.
+    #[error("{0} is not mapped: {1}")]
+    Unfit(String, String),
     /// It is for other bars.
     #[error("it is for bars that are {0}; [checks.map.bars] calendar and interval say what they are")]
     OtherBars(&'static str),
@@ -47,8 +51,8 @@ pub struct Interview<'a> {
     pub dialect: &'a dyn Dialect,
     /// The time of the snapshot.
     pub now: Timestamp,
-    /// The sessions of the bars' market, as a sub-select; none where nobody says which market that is.
-    pub sessions: Option<String>,
+    /// The sessions of the bars' market; none where nobody says which market that is.
+    pub sessions: Option<SessionSql>,
     /// The time of the earlier backup's snapshot, where there is one.
     pub previous: Option<Timestamp>,
 }
@@ -61,7 +65,10 @@ pub fn question(
 ) -> Result<Question, QuestionError> {
     let Interview { roles, mapping, .. } = *interview;
     if let Some(lacking) = mapping.lacks(&check.needs) {
-        return Err(QuestionError::NotMapped(lacking.to_owned()));
+        return Err(match mapping.unfit(lacking) {
+            Some((what, why)) => QuestionError::Unfit(what.to_owned(), why.to_owned()),
+            None => QuestionError::NotMapped(lacking.to_owned()),
+        });
     }
     other_bars(check, mapping)?;
     let asking = Asking { check, roles, mapping, params, interview };
@@ -128,9 +135,10 @@ impl Asking<'_> {
     fn word(&self, word: &str) -> Result<String, QuestionError> {
         match word {
             "now" => return Ok(self.interview.dialect.instant(self.interview.now)),
-            "cal" => {
-                let sessions = self.interview.sessions.clone();
-                return sessions.ok_or_else(|| QuestionError::NotMapped("bars.calendar".to_owned()));
+            "cal" | "cal_days" => {
+                let sessions = self.interview.sessions.as_ref();
+                let known = sessions.ok_or_else(|| QuestionError::NotMapped("bars.calendar".to_owned()))?;
+                return Ok(if word == "cal" { known.sessions.clone() } else { known.days.clone() });
             }
             "previous_now" => {
                 let previous = self.interview.previous.ok_or(QuestionError::NoEarlierBackup)?;
@@ -168,8 +176,13 @@ impl Asking<'_> {
         let mut parts = word.split('.');
         let (role, column, group) = (parts.next()?, parts.next()?, parts.next()?);
         let known = self.roles.get(role)?.columns.get(column)?.values.get(group)?;
-        let mapped = self.mapping.roles.get(role).and_then(|role| role.values.get(column)?.get(group));
-        let values: Vec<String> = mapped.unwrap_or(known).iter().map(|value| quote_literal(value)).collect();
+        let role = self.mapping.roles.get(role);
+        let values = role.and_then(|role| role.values.get(column)?.get(group)).unwrap_or(known);
+        let place = role.and_then(|role| Some((&role.table, &role.columns.get(column)?.name)));
+        let may_be = |value: &&String| {
+            place.is_none_or(|(table, column)| self.interview.dialect.may_be(table, column, value))
+        };
+        let values: Vec<String> = values.iter().filter(may_be).map(|value| quote_literal(value)).collect();
         Some(if values.is_empty() { "NULL".to_owned() } else { values.join(", ") })
     }
 
@@ -199,8 +212,8 @@ impl Asking<'_> {
                 let others = self.check.needs.iter().chain(&self.check.uses);
                 let same =
                     others.filter(|name| name.split_once('.').is_some_and(|(_, other)| other == column));
-                let sorts = same.filter_map(|name| self.mapping.column(name)).map(|found| found.sort);
-                sorts.into_iter().next().unwrap_or(ColumnSort::Text)
+                let mut keys = same.filter_map(|name| self.mapping.column(name));
+                keys.next().filter(|key| !key.as_text).map_or(ColumnSort::Text, |key| key.sort)
             }
             Kind::Text | Kind::Digest => ColumnSort::Text,
             Kind::Amount | Kind::Count => ColumnSort::Decimal,

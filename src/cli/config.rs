@@ -67,6 +67,8 @@ pub(super) struct Drill {
     pub(super) rto: Option<String>,
     pub(super) rpo: Option<String>,
     pub(super) report: Option<String>,
+    /// A command that is told when a drill did not hold.
+    pub(super) alert: Option<String>,
     #[serde(default)]
     pub(super) packs: Vec<String>,
     #[serde(default)]

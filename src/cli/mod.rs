@@ -3,6 +3,7 @@
 //!
 //! Two stages: [`args`] is what was typed; `context` resolves it with environment and configuration into what is meant.
 
+mod alert;
 pub mod args;
 mod commands;
 mod config;

@@ -8,12 +8,15 @@ mod custom;
 mod document;
 mod drift;
 mod engine;
+mod history;
 mod sessions;
 mod store;
 mod structure;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -293,7 +296,7 @@ pub async fn check(request: &CheckRequest, services: &Services) -> Result<CheckR
         sessions,
         previous: request.previous.or(ground.earlier.as_ref().map(|earlier| earlier.snapshot_time)),
     };
-    let run = Run { request, interview: &interview, engine: &engine };
+    let run = Run { request, interview: &interview, engine: &engine, counted: Mutex::default() };
     services.events.emit(Event::Phase("checks"));
     let structure = structure::read(request, &engine, &ground).await?;
     let mut checks = Vec::new();
@@ -311,6 +314,7 @@ pub async fn check(request: &CheckRequest, services: &Services) -> Result<CheckR
     }
     let (mut warnings, snapshot_time) = (money_as_float(&mapping, &roles), interview.now);
     warnings.extend(structure.iter().flat_map(structure::unread));
+    warnings.extend(ground.history.iter().flat_map(|history| history.warnings.clone()));
     let seconds = began.elapsed().as_secs_f64();
     let Ground { database, backup, engine, .. } = ground;
     Ok(CheckReport { database, backup, engine, snapshot_time, mapping, checks, warnings, seconds })
@@ -384,6 +388,8 @@ struct Run<'a> {
     request: &'a CheckRequest,
     interview: &'a Interview<'a>,
     engine: &'a Engine,
+    /// Rows by what counts them: under one snapshot no table is counted twice.
+    counted: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Run<'_> {
@@ -457,8 +463,14 @@ impl Run<'_> {
     }
 
     async fn count(&self, doing: &str, sql: &str) -> Result<u64, Refusal> {
+        let known = || self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rows) = known().get(sql) {
+            return Ok(*rows);
+        }
         let answer = self.engine.ask(doing, sql).await?;
-        Ok(number(answer.rows.first().and_then(|row| row.first())).unwrap_or(0))
+        let rows = number(answer.rows.first().and_then(|row| row.first())).unwrap_or(0);
+        known().insert(sql.to_owned(), rows);
+        Ok(rows)
     }
 
     /// Counts bad rows and takes the first of them. `file` is what all of them are stored as.
@@ -474,16 +486,21 @@ impl Run<'_> {
             Some(_) => self.request.sample.max(MOST_STORED),
             None => self.request.sample.max(1),
         };
+        let answer =
+            self.engine.ask(doing, &format!("SELECT count(*) FROM ({}) AS f", sql.trim_end())).await?;
+        let counted = number(answer.rows.first().and_then(|row| row.first()));
+        outcome.findings = counted.ok_or_else(|| Refusal::Check("its rows cannot be counted".to_owned()))?;
+        if outcome.findings == 0 {
+            return Ok(());
+        }
+        // Counted first, and OFFSET 0: for some rows in the order of their key PostgreSQL would walk the key's index over
+        // the whole table, as if every row were a finding.
         let sql = format!(
-            "SELECT f.*, count(*) OVER () AS barkeep_findings FROM ({}) AS f ORDER BY {order} LIMIT {shown}",
+            "SELECT f.* FROM (SELECT * FROM ({}) AS f OFFSET 0) AS f ORDER BY {order} LIMIT {shown}",
             sql.trim_end(),
         );
         let TextTable { mut columns, mut rows } = self.engine.ask(doing, &sql).await?;
-        // Bad rows whose number cannot be read are bad rows all the same.
-        outcome.findings = number(rows.first().and_then(|row| row.last())).unwrap_or(rows.len() as u64);
-        columns.pop();
-        rows.iter_mut().for_each(|row| drop(row.pop()));
-        if let Some(folder) = self.request.store.as_ref().filter(|_| !rows.is_empty()) {
+        if let Some(folder) = &self.request.store {
             let name = format!("{file}.parquet");
             let table = TextTable { columns, rows };
             store::store(folder, &name, &table)?;

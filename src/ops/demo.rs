@@ -3,6 +3,7 @@
 //!
 //! It runs the same operations as everybody else; it knows nothing that they do not say.
 
+mod checks;
 mod damage;
 
 use std::path::{Path, PathBuf};
@@ -172,6 +173,7 @@ impl Demo<'_> {
         self.load().await?;
         let Some(id) = self.dump().await? else { return Ok(None) };
         self.verify(&id).await?;
+        self.check(&id).await?;
         self.restore(&id).await?;
         self.compare(&id).await?;
         self.planted_row(&id).await?;
@@ -225,6 +227,13 @@ impl Demo<'_> {
         Ok(())
     }
 
+    async fn check(&mut self, id: &BackupId) -> Result<(), OpsError> {
+        let began = Instant::now();
+        let (sound, seen) = checks::of_backup(&self.vault, id, self.services).await?;
+        self.step("check", began, sound, seen);
+        Ok(())
+    }
+
     async fn restore(&mut self, id: &BackupId) -> Result<(), OpsError> {
         let began = Instant::now();
         let choice = BackupChoice::named(id.as_str());
@@ -269,12 +278,17 @@ impl Demo<'_> {
         let began = Instant::now();
         Workbench::connect(&self.copy).await?.run("changing a row of the copy", PLANTED).await?;
         let report = self.compared(id).await?;
-        let caught = is_exactly_the_planted_row(&report);
-        let seen = match caught {
-            true => "caught: public.accounts, the row id=7, and nothing else".to_owned(),
-            false => format!("NOT CAUGHT as it must be: {:?}", different(&report)),
+        let compared = is_exactly_the_planted_row(&report);
+        let checked = checks::sees_the_cent(&self.copy, self.services).await?;
+        let seen = match (compared, checked) {
+            (true, true) => {
+                "caught: public.accounts, the row id=7, and nothing else; its ledger gives it away, too"
+                    .to_owned()
+            }
+            (true, false) => "NOT CAUGHT by the check of balances against the ledger".to_owned(),
+            (false, _) => format!("NOT CAUGHT as it must be: {:?}", different(&report)),
         };
-        self.step("a cent moved", began, caught, seen);
+        self.step("a cent moved", began, compared && checked, seen);
         Ok(())
     }
 

@@ -170,7 +170,7 @@ fn scaled(text: &str, scale: u8) -> Option<i128> {
 }
 
 fn time(value: &ArrayRef) -> Result<ArrayRef> {
-    let finite = |micros: i64| (micros.abs() != i64::MAX).then_some(micros);
+    let is_finite = |micros: &i64| *micros != i64::MAX && *micros != -i64::MAX;
     let days = |days: i32| -> Result<Option<i64>> {
         if days.abs() == i32::MAX {
             return Ok(None);
@@ -181,11 +181,13 @@ fn time(value: &ArrayRef) -> Result<ArrayRef> {
             .ok_or_else(|| refused("a date is beyond what microseconds can count"))
     };
     let micros: Vec<Option<i64>> = match value.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, _) => value
-            .as_primitive::<TimestampMicrosecondType>()
-            .iter()
-            .map(|value| value.and_then(finite))
-            .collect(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let times = value.as_primitive::<TimestampMicrosecondType>();
+            if times.values().iter().all(is_finite) {
+                return Ok(Arc::new(times.clone().with_timezone("UTC")));
+            }
+            times.iter().map(|value| value.filter(is_finite)).collect()
+        }
         DataType::Date32 => value
             .as_primitive::<Date32Type>()
             .iter()

@@ -1,13 +1,15 @@
 //! [`Session`]: SQL on one backup, and on others of the same vault by `as_of`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::SchemaRef;
 use datafusion::catalog::{CatalogProvider, TableFunctionArgs};
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -21,7 +23,7 @@ use super::functions::functions;
 use super::scan::{Failure, Files};
 use super::table::{BackupTable, Carried, decimal_scale, tables};
 use super::text::text;
-use crate::base::{TableName, quote_ident};
+use crate::base::{TableName, Timestamp, quote_ident};
 use crate::manifest::Manifest;
 use crate::store::{BackupChoice, Vault};
 
@@ -96,6 +98,35 @@ impl Session {
         Ok(())
     }
 
+    /// Adds a table of times that no backup has.
+    pub fn add_times(
+        &self,
+        schema: &str,
+        name: &str,
+        columns: &[&str],
+        rows: impl Iterator<Item = Vec<Option<Timestamp>>>,
+    ) -> Result<(), QueryError> {
+        let mut times = vec![Vec::new(); columns.len()];
+        for row in rows {
+            for (column, time) in times.iter_mut().zip(row) {
+                column.push(time.map(Timestamp::unix_micros));
+            }
+        }
+        let instants =
+            |times| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) };
+        let arrays = columns.iter().zip(times).map(|(name, times)| (*name, instants(times), true));
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(arrays).map_err(|error| refused(error.into()))?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(refused)?;
+        let provider = Arc::new(MemorySchemaProvider::new());
+        let known = self.catalog.schema(schema);
+        if known.is_none() {
+            self.catalog.register_schema(schema, provider.clone()).map_err(refused)?;
+        }
+        known.unwrap_or(provider).register_table(name.to_owned(), Arc::new(table)).map_err(refused)?;
+        Ok(())
+    }
+
     /// The tables that were added under this prefix, by the names that they have in their backup.
     pub fn tables_under(&self, prefix: &str) -> impl Iterator<Item = (TableName, &[Carried])> {
         self.tables.iter().filter_map(move |(name, table)| {
@@ -131,6 +162,18 @@ impl Session {
         Ok(digits.unwrap_or(0))
     }
 
+    /// All values of an expression over a table, but NULL; none if they are many.
+    pub async fn few_values(
+        &self,
+        table: &TableName,
+        expression: &str,
+    ) -> Result<Option<BTreeSet<String>>, QueryError> {
+        const FEW: usize = 100;
+        let sql = format!("SELECT DISTINCT {expression} FROM {} LIMIT {}", table.sql(), FEW + 1);
+        let rows = self.ask(&sql).await?.rows;
+        Ok((rows.len() <= FEW).then(|| rows.into_iter().flatten().flatten().collect()))
+    }
+
     /// The rows of a query, as they come.
     pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
@@ -161,7 +204,7 @@ fn names(schema: &SchemaRef) -> Vec<String> {
 }
 
 /// The rows of a batch as text.
-pub fn rows(batch: &arrow_array::RecordBatch) -> Result<Vec<Vec<Option<String>>>, QueryError> {
+pub fn rows(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>, QueryError> {
     let cells = |row| batch.columns().iter().map(move |column| text(column, row)).collect::<Result<_, _>>();
     (0..batch.num_rows()).map(cells).collect::<Result<_, _>>().map_err(refused)
 }

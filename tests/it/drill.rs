@@ -322,3 +322,44 @@ async fn a_place_without_room_is_known_before_the_restore_and_is_no_verdict() {
     let attested = world.vault.attestations(&world.vault.backups().unwrap()[0]).unwrap();
     assert!(attested.iter().all(|one| one["level"] != "drill"), "no verdict: {attested:?}");
 }
+
+/// Who has to know is told, and the report says whether.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_sent_when_something_does_not_hold_and_only_then() {
+    let world = World::dumped(TRADING).await;
+    let config = world.folder.path().join("barkeep.toml");
+    let told = world.folder.path().join("told");
+    let drill = |alert: &str, arguments: &[&str]| {
+        std::fs::write(&config, format!("[drill]\nalert = '{alert}'\npacks = ['trading']\n")).unwrap();
+        let _ = std::fs::remove_file(&told);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_barkeep"));
+        command
+            .current_dir(world.folder.path())
+            .arg("--vault")
+            .arg(world.vault.root())
+            .arg("--config")
+            .arg(&config);
+        let output = command.args(["--json", "drill"]).args(arguments).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), report.to_string(), std::fs::read_to_string(&told).ok())
+    };
+    let line = "(echo $BARKEEP_COMMAND $BARKEEP_EXIT_CODE; cat) > told";
+    let (code, _, told) = drill(line, &[]);
+    assert_eq!((code, told), (Some(0), None));
+    let (code, report, told) = drill(line, &["--rto", "1ms"]);
+    let told = told.unwrap();
+    assert!(told.starts_with("drill 43\n") && told.contains("RTO"), "{told}");
+    assert!(code == Some(43) && report.contains("the alert of this drill was delivered"), "{report}");
+    // Who cannot be told does not change what was found.
+    let (code, report, _) = drill("exit 9", &["--rto", "1ms"]);
+    assert!(
+        code == Some(43) && report.contains("NOT delivered: its command ended with exit status: 9"),
+        "{report}"
+    );
+    // A drill that cannot begin.
+    let (code, _, told) = drill(line, &["--image", "no/such:image"]);
+    assert_eq!(
+        (code, told.unwrap().lines().next().map(str::to_owned)),
+        (Some(75), Some("drill 75".to_owned()))
+    );
+}

@@ -171,19 +171,35 @@ fn a_calendar_that_says_nothing_sensible_is_refused_in_words() {
 }
 
 #[test]
-fn the_sub_select_reaches_from_before_the_data_to_past_now() {
+fn the_sub_selects_reach_from_before_the_data_to_past_now() {
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
     let now = time("2025-12-01T21:30:00Z");
     let xnys = &read(BUILT_IN)["xnys"];
-    let sql = xnys.sub_select(time("2025-11-20T14:30:00Z"), now);
+    let sql = |calendar: &Calendar, first: &str, now| SessionSql::of(&calendar.around(time(first), now));
+    let SessionSql { sessions, days } = sql(xnys, "2025-11-20T14:30:00Z", now);
+    let instant = |text: &str| format!("CAST('{text}.000000Z' AS timestamp with time zone)");
+    let first = [instant("2025-10-20T13:30:00"), instant("2025-10-20T20:00:00")].join(", ");
+    assert!(sessions.contains(&format!("VALUES (CAST('2025-10-20' AS date), {first}), ")), "{sessions}");
+    assert!(sessions.contains(", (CAST('2025-12-31' AS date), "), "{sessions}");
+    // A session is found by its own day and by the one before; behind the last one comes none.
+    let next = instant("2025-10-21T13:30:00");
+    for day in ["2025-10-19", "2025-10-20"] {
+        let day = format!("CAST('{day}T00:00:00Z' AS timestamp with time zone)");
+        assert!(days.contains(&format!("({day}, {first}, {next})")), "{days}");
+    }
     assert!(
-        sql.contains("VALUES ('2025-10-20', '2025-10-20T13:30:00.000000Z', '2025-10-20T20:00:00.000000Z'), ")
+        !days.contains(&format!("2025-10-21T00:00:00Z' AS timestamp with time zone), {first}")),
+        "{days}"
     );
-    assert!(sql.contains(", ('2025-12-31', "), "{sql}");
+    assert!(days.ends_with("CAST(NULL AS timestamp with time zone))) AS v (utc, o, c, next_o))"), "{days}");
     // A wrong clock does not make a million sessions.
-    assert!(xnys.sub_select(time("0001-01-01T00:00:00Z"), now).contains("VALUES ('1900-01-02', "));
+    let long = sql(xnys, "0001-01-01T00:00:00Z", now).sessions;
+    assert!(long.contains("VALUES (CAST('1900-01-02' AS date), "));
     // Without any, the columns have their types all the same.
     let never = own("closed = []").unwrap();
-    let none = never.sub_select(time("0001-01-01T00:00:00Z"), time("0001-01-02T00:00:00Z"));
-    assert!(none.contains("(NULL, NULL, NULL)") && none.ends_with("WHERE false)"), "{none}");
+    let none = sql(&never, "0001-01-01T00:00:00Z", time("0001-01-02T00:00:00Z"));
+    for none in [none.sessions, none.days] {
+        assert!(none.contains("(VALUES (CAST(NULL AS ") && none.contains("CAST(NULL AS timestamp"), "{none}");
+        assert!(none.ends_with("WHERE false)"), "{none}");
+    }
 }

@@ -26,6 +26,8 @@ pub struct DataFusion {
     /// How many digits after the point the amounts of a column have, by table and column. Every column keeps its own: a
     /// product of two decimals has the digits of both, and 38 are all there are.
     pub scales: BTreeMap<(TableName, String), u8>,
+    /// All values of a column, as text, where they are few.
+    pub values: BTreeMap<(TableName, String), std::collections::BTreeSet<String>>,
     /// Columns that a query sees as text, because of values beyond their type.
     pub as_text: std::collections::BTreeSet<(TableName, String)>,
 }
@@ -37,6 +39,7 @@ impl Dialect for DataFusion {
         let scale = self.scales.get(&place).copied().unwrap_or(0);
         let parsed = self.as_text.contains(&place);
         match (kind, column.sort) {
+            (Kind::Key, sort) if column.as_text && sort != ColumnSort::Text => format!("{TEXT}({name})"),
             (Kind::Amount | Kind::Count, ColumnSort::Integer) => format!("CAST({name} AS decimal(38, 0))"),
             (Kind::Amount | Kind::Count | Kind::Key, ColumnSort::Decimal | ColumnSort::Money) if !parsed => {
                 format!("CAST({name} AS decimal(38, {scale}))")
@@ -68,5 +71,9 @@ impl Dialect for DataFusion {
 
     fn instant(&self, at: Timestamp) -> String {
         format!("arrow_cast({}, {INSTANT})", quote_literal(&at.to_string()))
+    }
+
+    fn may_be(&self, table: &TableName, column: &str, value: &str) -> bool {
+        self.values.get(&(table.clone(), column.to_owned())).is_none_or(|values| values.contains(value))
     }
 }

@@ -21,4 +21,9 @@ pub trait Dialect: Send + Sync {
 
     /// An instant.
     fn instant(&self, at: Timestamp) -> String;
+
+    /// Whether a column may have this value. Spellings that nobody uses need not be looked for in every row.
+    fn may_be(&self, _table: &TableName, _column: &str, _value: &str) -> bool {
+        true
+    }
 }

@@ -10,7 +10,7 @@ use crate::checks::mapping::MappedColumn;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Postgres;
 
-/// Whether a number is one: NaN is above infinity, to numeric and to doubles.
+/// Whether a double is a number: NaN is above infinity.
 fn finite(name: &str) -> String {
     format!("{name} < 'Infinity' AND {name} > '-Infinity'")
 }
@@ -19,17 +19,15 @@ impl Dialect for Postgres {
     fn column(&self, _: &TableName, column: &MappedColumn, kind: Kind) -> String {
         let name = quote_ident(&column.name);
         match (kind, column.sort) {
+            (Kind::Key, _) if column.as_text => format!("CAST({name} AS text)"),
             (Kind::Key, ColumnSort::Printed) | (Kind::Text, _) => format!("CAST({name} AS text)"),
             // By its text, which is the shortest that is the same double; a cast would keep 15 digits.
             (Kind::Amount | Kind::Count, ColumnSort::Float) => {
                 format!("CASE WHEN {} THEN CAST(CAST({name} AS text) AS numeric) END", finite(&name))
             }
-            // With a precision it holds no infinity; one comparison a value is what a check of millions notices.
-            (Kind::Amount | Kind::Count, ColumnSort::Decimal) if column.type_sql.starts_with("numeric(") => {
-                format!("NULLIF({name}, 'NaN')")
-            }
+            // NaN and the infinities have no scale; a look at the value's head costs less than comparing it.
             (Kind::Amount | Kind::Count, ColumnSort::Decimal) => {
-                format!("CASE WHEN {} THEN CAST({name} AS numeric) END", finite(&name))
+                format!("CASE WHEN pg_catalog.scale({name}) IS NOT NULL THEN CAST({name} AS numeric) END")
             }
             (Kind::Amount | Kind::Count, _) => format!("CAST({name} AS numeric)"),
             // Date and timestamp are read as UTC, which every session is pinned to.

@@ -127,3 +127,42 @@ fn the_id_of_symbols_is_what_bars_refer_to() {
         assert_eq!(found.column("symbols.id").unwrap().name, id, "{kind}");
     }
 }
+
+#[test]
+fn the_id_of_orders_is_what_trades_refer_to() {
+    let orders = relation("orders", &[("id", "int8"), ("uuid", "uuid"), ("status", "text")]);
+    for (kind, id) in [("uuid", "uuid"), ("int8", "id"), ("int4", "id")] {
+        let trades = relation("trades", &[("id", "int8"), ("order_id", kind)]);
+        let found = find(&[orders.clone(), trades], "").unwrap();
+        assert_eq!(found.column("orders.id").unwrap().name, id, "{kind}");
+        assert!(
+            !found.column("orders.id").unwrap().as_text && !found.column("trades.order_id").unwrap().as_text
+        );
+    }
+}
+
+#[test]
+fn keys_without_a_comparison_are_compared_as_text() {
+    let orders = relation("orders", &[("id", "int8"), ("account_id", "int4"), ("status", "text")]);
+    let trades = relation("trades", &[("id", "int8"), ("order_id", "text"), ("account_id", "int8")]);
+    let found = find(&[orders, trades], "").unwrap();
+    let as_text = |name| found.column(name).unwrap().as_text;
+    assert!(as_text("orders.id") && as_text("trades.order_id"));
+    assert!(!as_text("orders.account") && !as_text("trades.account") && !as_text("trades.id"));
+}
+
+#[test]
+fn a_column_that_cannot_be_what_it_is_called_is_named() {
+    let bars = relation(
+        "market_bars",
+        &[("symbol", "text"), ("ts", "int8"), ("high", "numeric"), ("low", "numeric"), ("volume", "text")],
+    );
+    let found = find(&[bars], "").unwrap();
+    let expected = "public.market_bars.ts is int8, which cannot be time";
+    assert_eq!(found.unfit("bars.symbol"), Some(("bars", expected)));
+    let odd = relation("orders", &[("id", "int8"), ("status", "text"), ("qty", "timestamptz")]);
+    let found = find(&[odd], "").unwrap();
+    let expected = "public.orders.qty is timestamptz, which cannot be amount";
+    assert_eq!(found.unfit("orders.qty"), Some(("orders.qty", expected)));
+    assert_eq!(found.unfit("orders.price"), None);
+}

@@ -129,14 +129,12 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
 fn findings(check: &CheckOutcome) -> String {
     let object = check.object.as_ref().map(|object| format!(" of {object}")).unwrap_or_default();
     let mut text = format!("{} {} {}{object}: ", word(check.verdict), check.id, check.name);
-    match &check.note {
-        Some(note) => text.push_str(&format!("{note}\n")),
-        None => text.push_str(&format!(
-            "{} among {}\n",
-            plural(check.findings, "finding"),
-            plural(check.scanned, "row")
-        )),
-    }
+    let counted = || format!("{} among {}", plural(check.findings, "finding"), plural(check.scanned, "row"));
+    text.push_str(&match &check.note {
+        Some(note) if check.findings == 0 => format!("{note}\n"),
+        Some(note) => format!("{}, {note}\n", counted()),
+        None => format!("{}\n", counted()),
+    });
     text.push_str(&format!("  {}\n", check.question));
     if !check.sample.is_empty() {
         let header: Vec<&str> = check.columns.iter().map(String::as_str).collect();
@@ -171,7 +169,11 @@ fn explanation(report: &CheckReport) -> String {
         rows.push(vec![role.clone(), mapped.table.to_string(), mapped.why.to_owned()]);
         for (column, found) in &mapped.columns {
             let name = format!("  {} {}", found.name, found.type_sql);
-            rows.push(vec![format!("  {column}"), name, found.why.to_owned()]);
+            let why = if found.as_text { format!("{}, as text", found.why) } else { found.why.to_owned() };
+            rows.push(vec![format!("  {column}"), name, why]);
+        }
+        for (column, why) in &mapped.unfit {
+            rows.push(vec![format!("  {column}"), format!("  - {why}"), String::new()]);
         }
     }
     if rows.is_empty() {
@@ -221,6 +223,7 @@ mod tests {
             name: "Close \"adj\"".to_owned(),
             type_sql: "numeric".to_owned(),
             sort: ColumnSort::Decimal,
+            as_text: false,
             why: "by its name",
         };
         let mapped = MappedRole {
@@ -230,6 +233,7 @@ mod tests {
             interval: Some("1 minute".to_owned()),
             calendar: None,
             columns: BTreeMap::from([("close".to_owned(), column)]),
+            unfit: BTreeMap::new(),
             values: BTreeMap::new(),
         };
         let text = configuration("bars", &mapped);

@@ -7,7 +7,9 @@ use clap::ValueEnum;
 
 use super::check::word;
 use crate::base::chain;
+use crate::checks::Verdict;
 use crate::cli::CommandResult;
+use crate::cli::alert::{Occasion, alert};
 use crate::cli::args::{DrillArgs, PolicyChoice, TargetChoice};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
@@ -32,7 +34,19 @@ pub(super) async fn run(args: &DrillArgs, context: &Context) -> CommandResult {
         smoke: config.smoke.clone(),
         arguments: arguments(args),
     };
-    let report = drill(&context.vault()?, &request, &context.services).await?;
+    let drilled = drill(&context.vault()?, &request, &context.services).await;
+    let mut report = match (drilled, &config.alert) {
+        (Err(error), Some(line)) => {
+            not_begun(line, &error).await;
+            return Err(error);
+        }
+        (drilled, _) => drilled?,
+    };
+    if let Some(line) = config.alert.as_ref().filter(|_| report.verdict >= Verdict::Fail) {
+        let text = rendered(&report, Report::DrillMarkdown)?;
+        let (_, how) = alert(line, &occasion(report.exit_code, &report.verdict_text), &text).await;
+        report.warnings.push(format!("the alert of this drill was {how}"));
+    }
     let mut text = summary(&report);
     let folder = args.report.clone().or_else(|| config.report.as_ref().map(PathBuf::from));
     if let Some(folder) = folder {
@@ -40,6 +54,19 @@ pub(super) async fn run(args: &DrillArgs, context: &Context) -> CommandResult {
         text.push_str(&format!("reports: {}\n", folder.join("drill.html").display()));
     }
     Outcome::new(&report, text, report.exit_code)
+}
+
+fn occasion(exit_code: u8, sentence: &str) -> Occasion<'_> {
+    Occasion { command: "drill", exit_code, sentence }
+}
+
+/// A drill that could not even begin is what nobody notices for months.
+async fn not_begun(line: &str, error: &OpsError) {
+    let text = chain(error);
+    let (delivered, how) = alert(line, &occasion(error.exit_code(), &text), &format!("{text}\n")).await;
+    if !delivered {
+        tracing::warn!("the alert of this drill was {how}");
+    }
 }
 
 fn one_of<T: ValueEnum>(
@@ -141,16 +168,23 @@ fn summary(report: &DrillReport) -> String {
     text
 }
 
+fn document(report: &DrillReport) -> Result<serde_json::Value, OpsError> {
+    serde_json::to_value(report).map_err(|error| OpsError::Internal(format!("the report: {error}")))
+}
+
+fn rendered(report: &DrillReport, form: Report) -> Result<String, OpsError> {
+    let text = form.render(&document(report)?);
+    text.map_err(|error| OpsError::Internal(format!("the report: {}", chain(&error))))
+}
+
 /// The report in all its forms.
 fn write(report: &DrillReport, folder: &Path) -> Result<(), OpsError> {
-    let internal = |text: String| OpsError::Internal(format!("the report: {text}"));
-    let document = serde_json::to_value(report).map_err(|error| internal(error.to_string()))?;
-    let render = |form: Report| form.render(&document).map_err(|error| internal(chain(&error)));
+    let document = document(report)?;
     std::fs::create_dir_all(folder).map_err(OpsError::Output)?;
     for (name, text) in [
-        ("drill.html", render(Report::DrillHtml)?),
-        ("drill.md", render(Report::DrillMarkdown)?),
-        ("drill.junit.xml", render(Report::DrillJunit)?),
+        ("drill.html", rendered(report, Report::DrillHtml)?),
+        ("drill.md", rendered(report, Report::DrillMarkdown)?),
+        ("drill.junit.xml", rendered(report, Report::DrillJunit)?),
         ("drill.json", format!("{document:#}\n")),
     ] {
         std::fs::write(folder.join(name), text).map_err(OpsError::Output)?;

@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::engine::{EARLIER, Earlier, Ground, Refusal};
-use crate::base::TableName;
+use super::history::history;
+use crate::base::{TableName, Timestamp};
 use crate::catalog::structure::Structure;
+use crate::checks::drift::REMEMBERED;
 use crate::checks::structure::Files;
-use crate::checks::{Candidate, ColumnSort, DataFusion, Dialect, Mapping as RoleMapping};
-use crate::manifest::{Link, Mapping, SealedManifest, StoredObject};
+use crate::checks::{
+    Candidate, ColumnSort, DataFusion, Dialect, Kind, Mapping as RoleMapping, Session as TradingSession,
+    SessionDay, SessionSql, session_days,
+};
+use crate::manifest::{Link, Mapping, StoredObject};
 use crate::ops::OpsError;
 use crate::pg::workbench::TextTable;
 use crate::plan::ddl::structure::structure_of;
@@ -33,20 +38,21 @@ impl Backup {
         let root = sealed.root;
         let (database, id) = (sealed.manifest.body.source.database.clone(), sealed.manifest.head.id.clone());
         let snapshot_time = sealed.manifest.head.snapshot_time;
-        let before = earlier(vault, &sealed)?;
-        let body = &sealed.manifest.body;
-        let schema = body.schema.and_then(|index| sealed.manifest.head.objects.get(index)).cloned();
+        let history = history(vault, sealed.manifest, REMEMBERED)?;
+        let manifest = history.now.clone();
+        let body = &manifest.body;
+        let schema = body.schema.and_then(|index| manifest.head.objects.get(index)).cloned();
         let chunked = body.timescale.iter().flat_map(|known| &known.hypertables);
         let hypertables = chunked.map(|hypertable| hypertable.name.clone()).collect();
         let sequences = body.sequences.clone();
-        let mut session = Session::open(vault, sealed.manifest)?;
+        let mut session = Session::open(vault, manifest)?;
         let files = Files { sequences, comparable: comparable(session.tables_under("")) };
         let mut dialect = DataFusion::default();
         let tables = candidates(session.tables_under(""));
-        let before = match before {
+        let before = match history.earlier.first().cloned() {
             Some(earlier) => {
-                let snapshot_time = earlier.manifest.head.snapshot_time;
-                session.add(EARLIER, vault, earlier.manifest)?;
+                let snapshot_time = earlier.head.snapshot_time;
+                session.add(EARLIER, vault, earlier)?;
                 Some(Earlier { snapshot_time, tables: candidates(session.tables_under(EARLIER)) })
             }
             None => None,
@@ -62,12 +68,13 @@ impl Backup {
             tables,
             relations: Vec::new(),
             earlier: before,
+            history: Some(history),
         };
         let vault = vault.clone();
         Ok((Self { session, dialect, timeout: None, vault, schema, hypertables, files }, ground))
     }
 
-    /// Learns how many digits the amounts have.
+    /// Learns how many digits the amounts have, and which of the values that checks know are there.
     pub(super) async fn prepare(
         &mut self,
         mapping: &RoleMapping,
@@ -81,12 +88,36 @@ impl Backup {
                     self.dialect.scales.insert((role.table.clone(), column.name.clone()), scale);
                 }
             }
+            for column in role.values.keys().filter_map(|name| role.columns.get(name)) {
+                let text = self.dialect.column(&role.table, column, Kind::Text);
+                let values = self.session.few_values(&role.table, &text).await?;
+                let place = (role.table.clone(), column.name.clone());
+                self.dialect.values.extend(values.map(|values| (place, values)));
+            }
         }
         Ok(())
     }
 
     pub(super) fn dialect(&self) -> &dyn Dialect {
         &self.dialect
+    }
+
+    /// Sessions as tables: thousands of literals would be planned anew for each check.
+    pub(super) fn sessions(&self, sessions: &[TradingSession]) -> Result<SessionSql, QueryError> {
+        let session = |session: &TradingSession| {
+            vec![Timestamp::midnight(session.day), Some(session.open), Some(session.close)]
+        };
+        let day = |SessionDay { utc, session, next_open }: SessionDay<'_>| {
+            vec![Timestamp::midnight(utc), Some(session.open), Some(session.close), next_open]
+        };
+        let columns = ["day", "o", "c"];
+        self.session.add_times(CALENDAR, "sessions", &columns, sessions.iter().map(session))?;
+        let columns = ["utc", "o", "c", "next_o"];
+        self.session.add_times(CALENDAR, "days", &columns, session_days(sessions).map(day))?;
+        Ok(SessionSql {
+            sessions: format!("(SELECT CAST(day AS date) AS day, o, c FROM \"{CALENDAR}\".sessions)"),
+            days: format!("(SELECT utc, o, c, next_o FROM \"{CALENDAR}\".days)"),
+        })
     }
 
     /// The constraints that its schema has.
@@ -118,24 +149,15 @@ impl Backup {
     }
 }
 
+/// The schema in which sessions lie: a name that nobody gives one.
+const CALENDAR: &str = "calendar:";
+
 /// A stretch of time as PostgreSQL spells it.
 fn span(text: &str) -> Result<Duration, OpsError> {
     let refused =
         || OpsError::Usage(format!("[checks] timeout = {text:?} is no stretch of time; write \"5min\""));
     let span: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
     span.try_into().map_err(|_| refused())
-}
-
-/// The backup of the same database before this one.
-fn earlier(vault: &Vault, sealed: &SealedManifest) -> Result<Option<SealedManifest>, OpsError> {
-    let head = &sealed.manifest.head;
-    let same = |other: &SealedManifest| {
-        let (one, two) = (&other.manifest.body.source, &sealed.manifest.body.source);
-        other.manifest.head.snapshot_time < head.snapshot_time
-            && other.manifest.head.id != head.id
-            && (&one.system_identifier, &one.database) == (&two.system_identifier, &two.database)
-    };
-    Ok(vault.newest(same)?)
 }
 
 /// Columns of which two values are equal in the files if they are to PostgreSQL: not those that are stored as a text that could

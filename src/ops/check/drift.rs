@@ -3,13 +3,12 @@
 use std::time::Instant;
 
 use super::engine::{EARLIER, Ground, Refusal};
-use super::{CheckOutcome, CheckRequest, CheckTarget, Override, Run};
+use super::values::Pair;
+use super::{CheckOutcome, CheckRequest, Override, Run};
 use crate::base::{TableName, quote_ident};
-use crate::checks::drift::{DRIFT, DRIFT_CHECKS, DriftCheck, REMEMBERED, drift};
+use crate::checks::drift::{DRIFT, DRIFT_CHECKS, DriftCheck, Found, drift};
 use crate::checks::{Severity, Verdict, judge};
-use crate::manifest::{Manifest, SealedManifest};
 use crate::ops::OpsError;
-use crate::store::{BackupChoice, Vault};
 
 /// `A4`: the one check of the audit pack that needs two backups.
 const APPEND_ONLY: DriftCheck = DriftCheck {
@@ -41,7 +40,7 @@ pub(super) async fn ask(run: &Run<'_>, ground: &Ground) -> Result<Vec<CheckOutco
     let wanted: Vec<&DriftCheck> =
         DRIFT_CHECKS.iter().filter(|check| is_wanted(check, DRIFT, request)).collect();
     if !wanted.is_empty() {
-        outcomes.extend(drifted(request, &wanted)?);
+        outcomes.extend(drifted(run, ground, &wanted).await?);
     }
     if is_wanted(&APPEND_ONLY, "audit", request) {
         for table in &request.settings.append_only {
@@ -62,64 +61,70 @@ fn blank(check: &DriftCheck, pack: &'static str, request: &CheckRequest) -> (Che
     (outcome, settings)
 }
 
-/// Compares manifests; needs no row.
-fn drifted(request: &CheckRequest, wanted: &[&DriftCheck]) -> Result<Vec<CheckOutcome>, OpsError> {
-    let began = Instant::now();
-    let compared = match &request.target {
-        CheckTarget::Database(_) => Err("it compares backups with each other"),
-        CheckTarget::Backup(vault, choice) => {
-            let (now, earlier) = history(vault, choice)?;
-            let found = drift(&now, &earlier, &request.settings.drift);
-            found
-                .map(|found| (now.body.tables.len(), found))
-                .ok_or("there is no earlier backup of this database and selection")
-        }
+/// Compares manifests, and for some checks rows.
+async fn drifted(
+    run: &Run<'_>,
+    ground: &Ground,
+    wanted: &[&DriftCheck],
+) -> Result<Vec<CheckOutcome>, OpsError> {
+    let request = run.request;
+    let compared = match &ground.history {
+        None => Err("it compares backups with each other"),
+        Some(history) => drift(&history.now, &history.earlier, &request.settings.drift)
+            .map(|found| (history.now.body.tables.len() as u64, found))
+            .ok_or("there is no earlier backup of this database and selection"),
     };
-    let seconds = began.elapsed().as_secs_f64();
     let mut outcomes = Vec::new();
     for check in wanted {
+        let began = Instant::now();
         let (mut outcome, settings) = blank(check, DRIFT, request);
         match &compared {
             _ if settings.off => {}
             Err(why) => outcome.note = Some((*why).to_owned()),
-            Ok((tables, found)) => {
-                let rows = found.get(check.id).map(Vec::as_slice).unwrap_or_default();
-                (outcome.findings, outcome.scanned) = (rows.len() as u64, *tables as u64);
-                outcome.columns = ["object", "before", "now"].map(str::to_owned).into();
-                let row = |(what, was, is): &(String, String, String)| {
-                    [what, was, is].map(|text| Some(text.clone())).into()
+            Ok((tables, manifests)) => {
+                outcome.scanned = *tables;
+                let found = match (check.id, Pair::of(run, ground)) {
+                    ("D7", Some(pair)) => pair.stale().await,
+                    ("D8", Some(pair)) => pair.nulls().await.map(|(found, unread)| {
+                        outcome.note = (!unread.is_empty()).then(|| left_out(&unread));
+                        found
+                    }),
+                    (id, _) => Ok(manifests.get(id).cloned().unwrap_or_default()),
                 };
-                outcome.sample = rows.iter().take(request.sample as usize).map(row).collect();
-                outcome.verdict = judge(
-                    outcome.findings,
-                    outcome.scanned,
-                    outcome.severity,
-                    settings.warn_if,
-                    settings.error_if,
-                );
+                conclude(&mut outcome, found, &settings, request.sample as usize)?;
             }
         }
-        outcome.seconds = seconds / wanted.len() as f64;
+        outcome.seconds = began.elapsed().as_secs_f64();
         outcomes.push(outcome);
     }
     Ok(outcomes)
 }
 
-/// A backup, and those before it of the same database and the same selection, newest first.
-fn history(vault: &Vault, choice: &BackupChoice) -> Result<(Manifest, Vec<Manifest>), OpsError> {
-    let now = choice.find(vault)?.manifest;
-    let is_before = |sealed: &SealedManifest| {
-        let (head, body) = (&sealed.manifest.head, &sealed.manifest.body);
-        let same = |a: &Manifest| (a.body.source.system_identifier.clone(), a.body.source.database.clone());
-        (head.snapshot_time, &head.id) < (now.head.snapshot_time, &now.head.id)
-            && same(&sealed.manifest) == same(&now)
-            && body.selection == now.body.selection
+fn left_out(columns: &[String]) -> String {
+    format!("without {}, whose values are beyond what a query can be given", columns.join(", "))
+}
+
+fn conclude(
+    outcome: &mut CheckOutcome,
+    found: Result<Vec<Found>, Refusal>,
+    settings: &Override,
+    sample: usize,
+) -> Result<(), OpsError> {
+    let found = match found {
+        Ok(found) => found,
+        Err(Refusal::Run(error)) => return Err(error),
+        Err(Refusal::Check(why)) => {
+            (outcome.verdict, outcome.note) = (Verdict::Error, Some(why));
+            return Ok(());
+        }
     };
-    let mut earlier = Vec::new();
-    for sealed in vault.manifests()?.into_iter().filter(is_before).take(REMEMBERED) {
-        earlier.push(sealed.manifest);
-    }
-    Ok((now, earlier))
+    let (findings, scanned) = (found.len() as u64, outcome.scanned);
+    outcome.findings = findings;
+    outcome.columns = ["object", "before", "now"].map(str::to_owned).into();
+    outcome.sample =
+        found.into_iter().take(sample).map(|(what, was, is)| [what, was, is].map(Some).into()).collect();
+    outcome.verdict = judge(findings, scanned, outcome.severity, settings.warn_if, settings.error_if);
+    Ok(())
 }
 
 /// The rows of the earlier backup that are not in this one.

@@ -1,11 +1,12 @@
 //! [`Engine`]: who answers checks: PostgreSQL inside one snapshot, or DataFusion on the files of a backup.
 
+use super::history::History;
 use super::{CheckTarget, EngineKind};
 use crate::base::{Timestamp, chain, quote_literal};
 use crate::catalog::Relation;
 use crate::catalog::structure::Structure;
 use crate::checks::structure::Witness;
-use crate::checks::{Candidate, Dialect, MappedRole, Mapping, Postgres};
+use crate::checks::{Candidate, Dialect, MappedRole, Mapping, Postgres, Session, SessionSql};
 use crate::manifest::Link;
 use crate::ops::OpsError;
 use crate::pg::Probe;
@@ -24,6 +25,8 @@ pub(super) struct Ground {
     pub(super) relations: Vec<Relation>,
     /// The backup before this one.
     pub(super) earlier: Option<Earlier>,
+    /// Its manifest and those before it; a database has none.
+    pub(super) history: Option<History>,
 }
 
 /// The backup before the one that is checked.
@@ -79,6 +82,7 @@ impl Engine {
                     tables: survey.relations.iter().filter_map(Candidate::of).collect(),
                     relations: survey.relations,
                     earlier: None,
+                    history: None,
                 };
                 Ok((Self::Postgres(Box::new(probe)), ground))
             }
@@ -125,6 +129,15 @@ impl Engine {
             Self::Postgres(_) => &Postgres,
             #[cfg(feature = "query")]
             Self::Backup(backup) => backup.dialect(),
+        }
+    }
+
+    /// Sessions, as it can be asked to join with them.
+    pub(super) fn sessions(&self, sessions: &[Session]) -> Result<SessionSql, OpsError> {
+        match self {
+            Self::Postgres(_) => Ok(SessionSql::of(sessions)),
+            #[cfg(feature = "query")]
+            Self::Backup(backup) => Ok(backup.sessions(sessions)?),
         }
     }
 

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use super::CheckRequest;
 use super::engine::{Engine, Refusal};
 use crate::base::Timestamp;
-use crate::checks::{Calendar, Check, Mapping, first_bar};
+use crate::checks::{Calendar, Check, Mapping, SessionSql, first_bar};
 use crate::ops::OpsError;
 
-/// The sessions, as a sub-select, if one of the checks wants to know.
+/// The sessions, as sub-selects, if one of the checks wants to know.
 pub(super) async fn sessions(
     request: &CheckRequest,
     checks: &[&Check],
     mapping: &Mapping,
     engine: &Engine,
     now: Timestamp,
-) -> Result<Option<String>, OpsError> {
+) -> Result<Option<SessionSql>, OpsError> {
     let calendars = calendars(request)?;
     let bars = mapping.roles.get("bars");
     let calendar = bars.and_then(|bars| calendars.get(bars.calendar.as_ref()?));
@@ -23,7 +23,7 @@ pub(super) async fn sessions(
         return Ok(None);
     };
     let first = first_bar_of(mapping, engine).await?.unwrap_or(now);
-    Ok(Some(calendar.sub_select(first, now)))
+    engine.sessions(&calendar.around(first, now)).map(Some)
 }
 
 /// Those that are built in and those of the configuration, which come first. A name that means none is a mistake.
