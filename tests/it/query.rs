@@ -164,6 +164,22 @@ async fn answers_come_in_every_format() {
     let sum = value(&world.source(), "SELECT sum(price) FROM prices").await.unwrap();
     let said = String::from_utf8_lossy(&read.stdout).into_owned();
     assert_eq!(said.trim(), format!("50000 decimal128(20, 8) {sum}"), "{read:?}");
+    // Where the name is a link, or no file, it stays that.
+    let folder = world.folder.path();
+    std::fs::write(folder.join("real.csv"), "old, and longer than what comes now").unwrap();
+    std::os::unix::fs::symlink("real.csv", folder.join("link.csv")).unwrap();
+    let made = Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap();
+    assert!(made.success());
+    let pipe = folder.join("pipe");
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    for name in ["link.csv", "pipe", "/dev/stdout"] {
+        let output = barkeep(&world, &["SELECT 1 AS x", "--format", "csv", "-o", name]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+        assert_eq!(output.stdout, if name == "/dev/stdout" { b"x\n1\n".as_slice() } else { b"" }, "{name}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("real.csv")).unwrap(), "x\n1\n");
+    assert!(folder.join("link.csv").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(reader.join().unwrap(), "x\n1\n");
     // Nothing half-written where the question is refused.
     assert_eq!(
         barkeep(&world, &["SELECT nonsense", "--format", "csv", "-o", "x.csv"]).status.code(),

@@ -57,11 +57,14 @@ async fn into_file(
     format: Format,
     path: &Path,
 ) -> Result<QueryReport, OpsError> {
-    // A device or a pipe is written to; put another file in its place, and it would be gone.
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        let file = File::options().write(true).open(path).map_err(OpsError::Output)?;
+    // Devices, pipes and /dev/stdout are written to; put another file in their place, and they would be gone.
+    let system = path.starts_with("/dev") || path.starts_with("/proc");
+    if system || path.metadata().is_ok_and(|found| !found.is_file()) {
+        let file = File::options().append(true).open(path).map_err(OpsError::Output)?;
         return questions.ask(sql, format, Box::new(BufWriter::new(file))).await;
     }
+    // A link goes on pointing at what it points at.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut part = tempfile::Builder::new();
     // As any new file; the process's mask narrows it.
