@@ -172,7 +172,7 @@ pub struct Files {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unasked {
     /// Ranges that are covered together.
-    #[error("it is a foreign key with PERIOD, which this version of barkeep does not ask about")]
+    #[error("it is a foreign key with PERIOD, whose ranges only a server can put together")]
     Period,
     /// An expression.
     #[error("its condition is PostgreSQL's own and can be asked of a server only")]
@@ -274,7 +274,7 @@ impl Asking<'_> {
     }
 
     fn orphans(&self, key: &ForeignKey) -> Result<(String, usize), Unasked> {
-        if key.period {
+        if key.period && !self.on_server {
             return Err(Unasked::Period);
         }
         let filled: Vec<String> =
@@ -287,11 +287,18 @@ impl Asking<'_> {
                 own.unwrap_or_else(|| format!("p.{} = c.{}", quote_ident(parent), quote_ident(child)))
             })
             .collect();
-        let nobody = format!(
-            "NOT EXISTS (SELECT 1 FROM {} AS p WHERE {})",
-            self.table(&key.parent, true),
-            equal.join(" AND ")
-        );
+        let parent = self.table(&key.parent, true);
+        let nobody = match (key.period, equal.split_last(), key.columns.last().zip(key.parent_columns.last()))
+        {
+            // The rows of the parent cover the last column together.
+            (true, Some((_, equal)), Some((child, covering))) => format!(
+                "NOT coalesce(c.{} <@ (SELECT pg_catalog.range_agg(p.{}) FROM {parent} AS p WHERE {}), false)",
+                quote_ident(child),
+                quote_ident(covering),
+                equal.join(" AND ")
+            ),
+            _ => format!("NOT EXISTS (SELECT 1 FROM {parent} AS p WHERE {})", equal.join(" AND ")),
+        };
         let mut shown = key.columns.clone();
         shown.extend(self.primary_key().filter(|column| !key.columns.contains(column)));
         let columns: Vec<String> = shown.iter().map(|column| format!("c.{}", quote_ident(column))).collect();

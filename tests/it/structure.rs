@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use barkeep::base::TableName;
 use barkeep::catalog::ddl::SchemaDump;
-use barkeep::catalog::structure::{Constraint, Rule, Structure};
+
+use barkeep::catalog::structure::{Constraint, ForeignKey, Rule, Standing, Structure};
 use barkeep::checks::Verdict;
 use barkeep::checks::structure::{Files, Witness, structure_question};
 use barkeep::ops::check::{CheckOutcome, CheckReport, CheckRequest, CheckSettings, CheckTarget, check};
@@ -460,4 +462,39 @@ async fn the_files_of_a_backup_are_asked_as_the_server_would_be() {
     let part = ask(backup(), "").await.unwrap();
     let orphans = of(&part, "S1", "public.simple simple_a_b_fkey");
     assert_eq!(orphans.note.as_deref(), Some("public.parent is not in the backup"), "{orphans:#?}");
+}
+
+/// A foreign key with PERIOD (PostgreSQL 18): rows of the parent cover a range together. Its question is for servers from 14 on.
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_that_no_rows_of_the_parent_cover_together_are_orphans() {
+    let world = World::with(
+        "CREATE TABLE listed (symbol text, valid daterange);
+         INSERT INTO listed VALUES ('A', '[2025-01-01,2025-02-01)'), ('A', '[2025-02-01,2025-03-01)'), ('B', '[2025-01-01,2025-02-01)'), ('B', '[2025-02-02,2025-03-01)');
+         CREATE TABLE quoted (symbol text, valid daterange);
+         INSERT INTO quoted VALUES ('A', '[2025-01-15,2025-02-15)'), ('A', '[2025-02-15,2025-03-02)'), ('B', '[2025-01-15,2025-02-15)'), ('C', '[2025-01-15,2025-01-16)'), (NULL, '[2025-01-15,2025-01-16)')",
+    )
+    .await;
+    let columns = || vec!["symbol".to_owned(), "valid".to_owned()];
+    let rule = Rule::ForeignKey(ForeignKey {
+        columns: columns(),
+        parent: TableName::new("public", "listed"),
+        parent_columns: columns(),
+        full: false,
+        period: true,
+        comparisons: Vec::new(),
+    });
+    let table = TableName::new("public", "quoted");
+    let constraint = Constraint { table, rule, name: None, condition: None, standing: Standing::Enforced };
+    let question = structure_question(&constraint, &Structure::default(), Witness::Postgres).unwrap();
+    let probe = Probe::connect(&world.source()).await.unwrap();
+    let answer = probe.ask("asking for orphans", &format!("{} ORDER BY 1, 2", question.sql)).await.unwrap();
+    let found: Vec<String> = answer
+        .rows
+        .iter()
+        .map(|row| row[..2].iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        found,
+        ["A [2025-02-15,2025-03-02)", "B [2025-01-15,2025-02-15)", "C [2025-01-15,2025-01-16)"]
+    );
 }
