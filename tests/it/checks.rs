@@ -102,6 +102,10 @@ fn spelt(value: Option<&String>) -> String {
     }
 }
 
+fn base() -> String {
+    fixture("checks/tables.sql") + &fixture("checks/base.sql")
+}
+
 /// Databases that are copies of one.
 struct Base {
     world: World,
@@ -110,7 +114,7 @@ struct Base {
 
 impl Base {
     async fn new() -> Self {
-        let world = World::with(&fixture("checks/base.sql")).await;
+        let world = World::with(&base()).await;
         let admin = Workbench::connect(&world.copy("").with_database("postgres")).await.unwrap();
         Self { world, admin }
     }
@@ -312,7 +316,7 @@ async fn a_slip_in_a_check_is_noticed_by_its_fixtures() {
 async fn the_sound_database_is_sound_and_an_empty_one_is_not() {
     let all = settings_of("base");
     assert!(all.previous_now < all.now, "for checks that look back, when there are any");
-    let world = World::with(&fixture("checks/base.sql")).await;
+    let world = World::with(&base()).await;
     let report = check(&request(world.source(), "", &all), &Services::default()).await.unwrap();
     let loud: Vec<&CheckOutcome> =
         report.checks.iter().filter(|check| check.verdict > Verdict::Skipped).collect();
@@ -331,7 +335,7 @@ async fn the_sound_database_is_sound_and_an_empty_one_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_the_server_refuses_is_an_error_of_that_check_alone() {
-    let world = World::with(&fixture("checks/base.sql")).await;
+    let world = World::with(&base()).await;
     let mut request = request(world.source(), "", &settings_of("base"));
     request.packs = vec!["trading".to_owned()];
     request.settings.map.entry("trades".to_owned()).or_default().filter = Some("no_such_column".to_owned());
@@ -365,7 +369,7 @@ fn the_documentation_lists_every_check() {
 /// Checks of one's own, on both engines.
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_of_ones_own_are_asked_like_the_others() {
-    let world = World::dumped(&fixture("checks/base.sql")).await;
+    let world = World::dumped(&base()).await;
     let written = r#"
         [[custom]]
         id = "large"

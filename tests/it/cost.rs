@@ -175,7 +175,7 @@ async fn yardstick(world: &World, on_files: bool) -> Yardstick {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_of_a_million_rows_costs_at_most_twice_the_question_by_hand() {
-    let world = World::dumped(&fixture("checks/million.sql")).await;
+    let world = World::dumped(&(fixture("checks/tables.sql") + &fixture("checks/million.sql"))).await;
     yardstick(&world, false).await.assert_fair("PostgreSQL").await;
     yardstick(&world, true).await.assert_fair("DataFusion").await;
     world.run(&fixture("checks/million_broken.sql")).await;

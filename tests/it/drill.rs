@@ -327,19 +327,12 @@ async fn a_place_without_room_is_known_before_the_restore_and_is_no_verdict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_is_sent_when_something_does_not_hold_and_only_then() {
     let world = World::dumped(TRADING).await;
-    let config = world.folder.path().join("barkeep.toml");
     let told = world.folder.path().join("told");
     let drill = |alert: &str, arguments: &[&str]| {
-        std::fs::write(&config, format!("[drill]\nalert = '{alert}'\npacks = ['trading']\n")).unwrap();
+        let config = format!("[drill]\nalert = '{alert}'\npacks = ['trading']\n");
+        std::fs::write(world.folder.path().join("barkeep.toml"), config).unwrap();
         let _ = std::fs::remove_file(&told);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_barkeep"));
-        command
-            .current_dir(world.folder.path())
-            .arg("--vault")
-            .arg(world.vault.root())
-            .arg("--config")
-            .arg(&config);
-        let output = command.args(["--json", "drill"]).args(arguments).output().unwrap();
+        let output = barkeep(&world, arguments).arg("--json").output().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code(), report.to_string(), std::fs::read_to_string(&told).ok())
     };
@@ -352,14 +345,12 @@ async fn an_alert_is_sent_when_something_does_not_hold_and_only_then() {
     assert!(code == Some(43) && report.contains("the alert of this drill was delivered"), "{report}");
     // Who cannot be told does not change what was found.
     let (code, report, _) = drill("exit 9", &["--rto", "1ms"]);
-    assert!(
-        code == Some(43) && report.contains("NOT delivered: its command ended with exit status: 9"),
-        "{report}"
-    );
-    // A drill that cannot begin.
-    let (code, _, told) = drill(line, &["--image", "no/such:image"]);
-    assert_eq!(
-        (code, told.unwrap().lines().next().map(str::to_owned)),
-        (Some(75), Some("drill 75".to_owned()))
-    );
+    let failed = "NOT delivered: its command ended with exit status: 9";
+    assert!(code == Some(43) && report.contains(failed), "{report}");
+    // Drills that cannot begin: no place, and nothing that says what to do.
+    for (arguments, expected) in [(["--image", "no/such:image"], 75), (["--rto", "soon"], 2)] {
+        let (code, _, told) = drill(line, &arguments);
+        let first = told.as_ref().and_then(|told| told.lines().next());
+        assert_eq!((code, first), (Some(expected), Some(format!("drill {expected}").as_str())));
+    }
 }

@@ -20,22 +20,7 @@ use crate::report::Report;
 
 pub(super) async fn run(args: &DrillArgs, context: &Context) -> CommandResult {
     let config = &context.config.drill;
-    let request = DrillRequest {
-        policy: policy(args, context)?,
-        target: target(args, context)?,
-        allow_source_server: args.allow_source_server,
-        keep: args.keep,
-        rto: span("rto", args.rto.as_ref().or(config.rto.as_ref()))?,
-        rpo: span("rpo", args.rpo.as_ref().or(config.rpo.as_ref()))?,
-        jobs: context.jobs(args.jobs),
-        checks: context.config.checks.clone(),
-        packs: if args.pack.is_empty() { config.packs.clone() } else { args.pack.clone() },
-        calendars: context.config.calendar.clone(),
-        smoke: config.smoke.clone(),
-        arguments: arguments(args),
-    };
-    let drilled = drill(&context.vault()?, &request, &context.services).await;
-    let mut report = match (drilled, &config.alert) {
+    let mut report = match (drilled(args, context).await, &config.alert) {
         (Err(error), Some(line)) => {
             not_begun(line, &error).await;
             return Err(error);
@@ -54,6 +39,25 @@ pub(super) async fn run(args: &DrillArgs, context: &Context) -> CommandResult {
         text.push_str(&format!("reports: {}\n", folder.join("drill.html").display()));
     }
     Outcome::new(&report, text, report.exit_code)
+}
+
+async fn drilled(args: &DrillArgs, context: &Context) -> Result<DrillReport, OpsError> {
+    let config = &context.config.drill;
+    let request = DrillRequest {
+        policy: policy(args, context)?,
+        target: target(args, context)?,
+        allow_source_server: args.allow_source_server,
+        keep: args.keep,
+        rto: span("rto", args.rto.as_ref().or(config.rto.as_ref()))?,
+        rpo: span("rpo", args.rpo.as_ref().or(config.rpo.as_ref()))?,
+        jobs: context.jobs(args.jobs),
+        checks: context.config.checks.clone(),
+        packs: if args.pack.is_empty() { config.packs.clone() } else { args.pack.clone() },
+        calendars: context.config.calendar.clone(),
+        smoke: config.smoke.clone(),
+        arguments: arguments(args),
+    };
+    drill(&context.vault()?, &request, &context.services).await
 }
 
 fn occasion(exit_code: u8, sentence: &str) -> Occasion<'_> {
