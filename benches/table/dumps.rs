@@ -77,12 +77,14 @@ pub(crate) fn dump_case<'a>(
         world.dump(database, 1, &["--data-only", "-t", table]),
         world.dump(database, 2, &["--data-only", "-t", table]),
     ];
-    programs.extend(world.pg_dump(database, GZIP1, &["-Fc", "-Z1", "-a"]));
-    programs.extend(world.pg_dump(database, "pg_dump -Fc", &["-Fc", "-a"]));
-    programs.extend(world.pg_dump(database, "pg_dump -Fd -j2 -Z1", &["-Fd", "-j2", "-Z1", "-a"]));
-    if world.peers.zstd {
-        programs.extend(world.pg_dump(database, "pg_dump -Fc -Zzstd", &["-Fc", "-Zzstd", "-a"]));
-        programs.extend(world.pg_dump(database, "pg_dump -Fd -j2 -Zzstd", &["-Fd", "-j2", "-Zzstd", "-a"]));
+    let own = "pg_dump";
+    programs.extend(world.pg_dump(own, database, GZIP1, &["-Fc", "-Z1", "-a"]));
+    programs.extend(world.pg_dump(own, database, "pg_dump -Fc", &["-Fc", "-a"]));
+    programs.extend(world.pg_dump(own, database, "pg_dump -Fd -j2 -Z1", &["-Fd", "-j2", "-Z1", "-a"]));
+    if let Some(zstd) = &world.peers.zstd_pg_dump {
+        programs.extend(world.pg_dump(zstd, database, "pg_dump -Fc -Zzstd", &["-Fc", "-Zzstd", "-a"]));
+        let folder = ["-Fd", "-j2", "-Zzstd", "-a"].as_slice();
+        programs.extend(world.pg_dump(zstd, database, "pg_dump -Fd -j2 -Zzstd", folder));
     }
     for threads in [1, 2] {
         let keywords = world.server.keywords(database);
@@ -143,8 +145,9 @@ pub(crate) fn small_case(world: &World) -> Case<'_> {
     let mut programs = vec![world.floor("small", || (), vec![format!("\\i {}", script.display())])];
     programs.push(world.dump("small", 1, &["--data-only"]));
     programs.push(world.dump("small", 2, &["--data-only"]));
-    programs.extend(world.pg_dump("small", GZIP1, &["-Fc", "-Z1", "-a"]));
-    programs.extend(world.pg_dump("small", "pg_dump -Fd -j2 -Z1", &["-Fd", "-j2", "-Z1", "-a"]));
+    programs.extend(world.pg_dump("pg_dump", "small", GZIP1, &["-Fc", "-Z1", "-a"]));
+    let folder = ["-Fd", "-j2", "-Z1", "-a"].as_slice();
+    programs.extend(world.pg_dump("pg_dump", "small", "pg_dump -Fd -j2 -Z1", folder));
     Case { name: SMALL, rows: SMALL_TABLES, programs }
 }
 

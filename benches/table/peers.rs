@@ -27,8 +27,8 @@ pub(crate) struct Peers {
     python: Option<PathBuf>,
     pg2parquet: Option<PathBuf>,
     pgcopydb: Option<PathBuf>,
-    /// pg_dump compresses with zstd too, from 16 on.
-    pub(crate) zstd: bool,
+    /// A pg_dump that compresses with zstd: 16 or newer, whatever the server is.
+    pub(crate) zstd_pg_dump: Option<String>,
     /// Name and version of each.
     pub(crate) versions: Vec<(String, String)>,
     /// Name of each that is not there, and why.
@@ -47,18 +47,32 @@ fn folder() -> PathBuf {
     built.ancestors().nth(2).unwrap_or(built).join("peers")
 }
 
+/// The server's own pg_dump, the one of `make bench-peers`, or any other: the first that is new enough, with its version.
+fn zstd_pg_dump(server: &Server) -> Option<(String, String)> {
+    let brought = folder().join("bin/pg_dump").display().to_string();
+    ["pg_dump".to_owned(), brought, "/usr/bin/pg_dump".to_owned()].into_iter().find_map(|program| {
+        let version = answer(server.client(&program).arg("--version"))?;
+        let number =
+            version.split_whitespace().find_map(|word| word.split('.').next()?.parse::<u32>().ok())?;
+        (number >= 16).then_some((program, version))
+    })
+}
+
 impl Peers {
     pub(crate) fn find(server: &Server) -> Self {
-        let mut peers = Self { zstd: server.version() >= 16, ..Self::default() };
+        let mut peers = Self::default();
         for program in ["pg_dump", "pg_restore", "psql"] {
             let version = answer(server.client(program).arg("--version"));
             peers.note(program, version, "not installed");
         }
-        if !peers.zstd {
-            peers
-                .missing
-                .push(("pg_dump with zstd".into(), "pg_dump compresses with zstd from 16 on".into()));
-        }
+        let zstd = zstd_pg_dump(server);
+        let version = zstd.as_ref().map(|(_, version)| version.clone());
+        peers.note(
+            "pg_dump, zstd",
+            version,
+            "pg_dump compresses with zstd from 16 on; make bench-peers brings it",
+        );
+        peers.zstd_pg_dump = zstd.map(|(program, _)| program);
         let python = folder().join("venv/bin/python");
         let found = answer(Command::new(&python).args(["-c", VERSION]));
         peers.python = peers.note("DuckDB", found, "make bench-peers installs it").then_some(python);

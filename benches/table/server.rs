@@ -37,11 +37,6 @@ impl Server {
         Self { throwaway, bin }
     }
 
-    /// Major version.
-    pub(crate) fn version(&self) -> u32 {
-        self.throwaway.version()
-    }
-
     pub(crate) fn port(&self) -> u16 {
         self.throwaway.port()
     }

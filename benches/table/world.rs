@@ -121,15 +121,16 @@ impl World {
         })
     }
 
-    /// pg_dump of a database into a file or folder.
+    /// A pg_dump of a database into a file or folder.
     pub(crate) fn pg_dump<'a>(
         &'a self,
+        program: &'a str,
         database: &'a str,
         name: &str,
         arguments: &'a [&str],
     ) -> Option<Program<'a>> {
         self.maker(name, move |result| {
-            let mut command = self.server.client("pg_dump");
+            let mut command = self.server.client(program);
             command.args(arguments).arg("-f").arg(result).args(["-d", database]);
             Some(command)
         })
