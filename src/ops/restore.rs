@@ -301,9 +301,8 @@ pub async fn restore(request: &RestoreRequest<'_>, services: &Services) -> Resul
 impl Restore<'_> {
     async fn all(&self, report: &mut RestoreReport) -> Result<(), OpsError> {
         let options = self.request.options();
-        let events = &*self.services.events;
         let parts = self.scope.schema.as_ref().and_then(parts);
-        let run = |dump| Run { dump, options: &options, journal: self.journal, events };
+        let run = |dump| self.run(dump, &options);
         // Without aggregates all of it is early.
         let early = parts.as_ref().map(|parts| &parts.early).or(self.scope.schema.as_ref()).map(run);
         if let Some(run) = &early {
@@ -335,6 +334,11 @@ impl Restore<'_> {
         self.analyze().await
     }
 
+    /// What steps of the schema share.
+    fn run<'r>(&'r self, dump: &'r SchemaDump, options: &'r RestoreOptions) -> Run<'r> {
+        Run { dump, options, journal: self.journal, events: &*self.services.events }
+    }
+
     /// TimescaleDB's part: compression, aggregates and what needs them, jobs.
     async fn after_post_data(
         &self,
@@ -344,8 +348,7 @@ impl Restore<'_> {
     ) -> Result<(), OpsError> {
         self.compression(report).await?;
         if let Some(parts) = parts {
-            let events = &*self.services.events;
-            let run = |dump| Run { dump, options, journal: self.journal, events };
+            let run = |dump| self.run(dump, options);
             self.aggregates(run(&parts.late), &parts.aggregates, report).await?;
             let schedule = self.schedule(&parts.late, &[]);
             self.post_data(Some((run(&parts.late), &schedule)), None, report).await?;

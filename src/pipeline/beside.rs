@@ -17,7 +17,7 @@ use super::schema::{Run, Violation, prepare};
 use crate::base::TableName;
 use crate::catalog::ddl::SchemaEntry;
 use crate::pg::{PgError, Session};
-use crate::plan::ddl::{Ahead, Dispatcher, PostDataSchedule};
+use crate::plan::ddl::{Ahead, Dispatcher, Lanes, PostDataSchedule};
 use crate::plan::load::LoadJob;
 
 /// What is built beside the rows.
@@ -40,6 +40,8 @@ struct State<'a> {
     sizes: BTreeMap<TableName, u64>,
     /// Loads that may run at once.
     lanes: usize,
+    /// Loads and jobs together.
+    all: usize,
     loading: usize,
     building: usize,
     /// No rows come after these.
@@ -94,6 +96,7 @@ impl<'a> Beside<'a> {
             loads: VecDeque::new(),
             sizes,
             lanes: 0,
+            all: 0,
             loading: 0,
             building: 0,
             last: false,
@@ -131,7 +134,7 @@ impl<'a> Beside<'a> {
             // The pieces of one table after each other, so that it can be built while others are loaded.
             jobs.sort_by_cached_key(|job| (Reverse(size(job)), job.into.clone(), Reverse(job.bytes)));
             state.loads = jobs.into();
-            (state.lanes, state.last) = (level.lanes.max(1), level.last);
+            (state.lanes, state.all, state.last) = (level.lanes.max(1), lanes.max(1), level.last);
         }
         let rows_done = Mutex::new(rows_done);
         let lanes = (0..lanes.max(1)).map(|_| self.lane(loading, &rows_done));
@@ -185,7 +188,8 @@ impl<'a> Beside<'a> {
             None => self.session(loading).await?,
         };
         let job = &self.schedule.jobs()[number];
-        let violation = self.run.job(&session, job, &self.entries).await?;
+        let lanes = self.state().at_work();
+        let violation = self.run.job(&session, job, &self.entries, lanes).await?;
         *slot = Some(session);
         let mut state = self.state();
         state.building -= 1;
@@ -211,6 +215,10 @@ impl<'a> Beside<'a> {
 }
 
 impl State<'_> {
+    fn at_work(&self) -> Lanes {
+        Lanes { all: self.all, busy: self.loading + self.building }
+    }
+
     /// The next thing to do, and whether the last rows have just come.
     fn next(&mut self) -> (Step, bool) {
         let all_there = self.last && self.loads.is_empty() && self.loading == 0;

@@ -15,7 +15,7 @@ use tokio_postgres::SimpleQueryMessage::Row;
 use crate::base::{Event, Events, quote_literal};
 use crate::catalog::ddl::{SchemaDump, SchemaEntry};
 use crate::plan::ddl::{
-    Dispatcher, Job, PostDataSchedule, RestoreOptions, Stage, Statement, Work, statements,
+    Dispatcher, Job, Lanes, PostDataSchedule, RestoreOptions, Stage, Statement, Work, Workspace, statements,
 };
 
 pub use violation::{Fate, Violation, ViolationKind};
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
         for batch in open.chunks(BATCH) {
             begin(client).await?;
             for entry in batch {
-                let done = self.entry(client, entry).await;
+                let done = self.entry(client, entry, None).await;
                 if let Err(error) = done {
                     // The connection may be gone; the first error is the one that counts.
                     let _ = client.batch_execute("ROLLBACK").await;
@@ -163,9 +163,14 @@ impl<'a> Run<'a> {
     }
 
     /// Runs an entry's statements and its journal row in the open transaction.
-    async fn entry(&self, client: &Client, entry: &SchemaEntry) -> Result<(), SchemaError> {
+    async fn entry(
+        &self,
+        client: &Client,
+        entry: &SchemaEntry,
+        workspace: Option<Workspace>,
+    ) -> Result<(), SchemaError> {
         let run = statements(entry, self.options);
-        let mut text = String::new();
+        let mut text = workspace.map(Workspace::sql).unwrap_or_default();
         for setting in &run.settings {
             text.push_str(&setting.local());
             text.push_str(";\n");
@@ -208,6 +213,7 @@ impl<'a> Run<'a> {
         let mut violations = Vec::new();
         let mut failure = None;
         loop {
+            let mut next = Vec::new();
             while failure.is_none()
                 && !free.is_empty()
                 && let Some(number) = dispatcher.next_job()
@@ -217,7 +223,11 @@ impl<'a> Run<'a> {
                 if told.replace(job.stage) != Some(job.stage) {
                     tell(job.stage);
                 }
-                running.push(async move { (number, client, self.job(client, job, entries).await) });
+                next.push((number, client, job));
+            }
+            let lanes = Lanes { all: clients.len(), busy: running.len() + next.len() };
+            for (number, client, job) in next {
+                running.push(async move { (number, client, self.job(client, job, entries, lanes).await) });
             }
             let Some((number, client, outcome)) = running.next().await else { break };
             free.push(client);
@@ -258,12 +268,15 @@ impl<'a> Run<'a> {
         client: &Client,
         job: &Job,
         entries: &HashMap<i32, &SchemaEntry>,
+        lanes: Lanes,
     ) -> Result<Option<Violation>, SchemaError> {
         match &job.work {
             Work::Entry(dump_id) => {
                 let key = entry_key(*dump_id);
                 match entries.get(dump_id) {
-                    Some(entry) if !self.journal.done(&key) => self.post_entry(client, entry, &key).await,
+                    Some(entry) if !self.journal.done(&key) => {
+                        self.post_entry(client, entry, &key, Workspace::of(job, entry, lanes)).await
+                    }
                     _ => Ok(self.journal.left_out(&key)),
                 }
             }
@@ -284,9 +297,10 @@ impl<'a> Run<'a> {
         client: &Client,
         entry: &SchemaEntry,
         key: &str,
+        workspace: Option<Workspace>,
     ) -> Result<Option<Violation>, SchemaError> {
         begin(client).await?;
-        match self.entry(client, entry).await {
+        match self.entry(client, entry, workspace).await {
             Ok(()) => commit(client).await.map(|()| None),
             Err(error) => {
                 rollback(client, entry).await?;

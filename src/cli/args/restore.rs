@@ -48,7 +48,7 @@ pub struct RestoreArgs {
     /// Lanes: connections that write at the same time [default: one a processor, 2 to 8]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Memory of each lane for sorting indexes (maintenance_work_mem) [default: shared_buffers divided by the lanes, up to 1GB, where that is more than the server's own]
+    /// Memory of each lane for building indexes, at most (maintenance_work_mem) [default: shared_buffers divided by the lanes, up to 1GB, where that is more than the server's own]
     #[arg(long, value_name = "SIZE")]
     pub maintenance_work_mem: Option<Memory>,
     /// Restore these tables before all others

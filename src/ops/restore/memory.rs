@@ -1,8 +1,9 @@
-//! The memory in which indexes are sorted: `maintenance_work_mem` of the sessions that build them.
+//! The memory in which indexes are built: `maintenance_work_mem` of the sessions that build them. Each index takes a
+//! part of it, `plan::ddl::workspace`.
 //!
 //! A client cannot know how much memory a server has. Its administrator does, and has set `shared_buffers` by it, to a
 //! quarter of it by the usual rule. So all lanes together take at most as much as `shared_buffers`, each at most a
-//! gibibyte, beyond which sorting gains little; and what the server allows already is never lowered.
+//! gibibyte, beyond which nothing is gained; and what the server allows already is never lowered.
 
 use tokio_postgres::Client;
 

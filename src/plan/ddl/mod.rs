@@ -17,6 +17,7 @@ pub mod selection;
 pub mod statements;
 pub mod structure;
 pub mod timescale;
+pub mod workspace;
 
 pub use ahead::Ahead;
 pub use rename::{RenameWarning, Renamed, Renames, rename};
@@ -25,3 +26,4 @@ pub use schedule::{Access, Dispatcher, Job, PostDataSchedule, Stage, Work, pre_d
 pub use script::script;
 pub use selection::{Selected, Selection, subject};
 pub use statements::{EntryStatements, RestoreOptions, Setting, Statement, statements};
+pub use workspace::{Lanes, Workspace};

@@ -72,6 +72,8 @@ pub struct Job {
     pub early: bool,
     /// Bytes of the largest table it locks: who takes longest begins first.
     pub weight: u64,
+    /// Bytes of the smallest: a table without its ancestors, whose rows are those of all their partitions.
+    pub own: u64,
 }
 
 /// Entries to run before the rows, in order.
@@ -138,6 +140,7 @@ impl PostDataSchedule {
                 locks,
                 early: facts.is_early(entry),
                 weight: 0,
+                own: 0,
             });
         }
         facts.refreshes(populated, &mut jobs);
@@ -162,8 +165,9 @@ impl PostDataSchedule {
         }
         // One at a time jobs run in, they keep pg_dump's order.
         for job in self.jobs.iter_mut().filter(|job| job.stage.is_parallel()) {
-            let sizes = job.locks.iter().filter_map(|(table, _)| bytes.get(table));
-            job.weight = sizes.copied().max().unwrap_or(0);
+            let sizes = || job.locks.iter().filter_map(|(table, _)| bytes.get(table)).copied();
+            job.weight = sizes().max().unwrap_or(0);
+            job.own = sizes().min().unwrap_or(0);
         }
         self
     }
@@ -310,6 +314,7 @@ impl<'a> Facts<'a> {
                 locks: locks.into_iter().collect(),
                 early: false,
                 weight: 0,
+                own: 0,
             });
         }
     }

@@ -135,3 +135,18 @@ fn ten_thousand_tables_are_scheduled_in_no_time() {
     // A quadratic search took minutes; the bound is wide because the machine may be busy.
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_job_weighs_as_much_as_its_tree_and_sorts_its_own_table() {
+    let bytes = [("bars_2023", 30), ("bars_2024", 12), ("orders", 5)];
+    let bytes = bytes.map(|(table, bytes)| (TableName::new("market", table), bytes)).into();
+    let schedule = PostDataSchedule::new(&nasty(), &[]).by_size(&bytes);
+    let of = |label: &str| {
+        let job = job(&schedule, label);
+        (job.weight, job.own)
+    };
+    assert_eq!(of("CONSTRAINT market.bars_2023 bars_2023_pkey"), (42, 30));
+    assert_eq!(of("CONSTRAINT market.bars bars_pkey"), (42, 42));
+    assert_eq!(of("CONSTRAINT market.orders orders_pkey"), (5, 5));
+    assert_eq!(of("CONSTRAINT market.accounts accounts_pkey"), (0, 0), "no rows");
+}
