@@ -1,6 +1,6 @@
 //! What follows the rows and is no schema: sequences, owners of large objects, statistics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
@@ -11,6 +11,9 @@ use crate::catalog::Sequence;
 use crate::manifest::TableKind;
 use crate::ops::OpsError;
 use crate::pg::PgError;
+
+/// Rows of a table that ANALYZE looks at, where nobody has asked for more.
+const SAMPLE: u64 = 30_000;
 
 impl Restore<'_> {
     /// Puts sequences where they stood; where the database was in use already, only forward.
@@ -57,7 +60,8 @@ impl Restore<'_> {
     /// Statistics of what was loaded: without them the first queries are planned as if everything were empty.
     pub(super) async fn analyze(&self) -> Result<(), OpsError> {
         let body = &self.sealed.manifest.body;
-        let mut tables: BTreeSet<TableName> = BTreeSet::new();
+        // Values that are looked at, at most: who takes longest begins first.
+        let mut tables: BTreeMap<TableName, u64> = BTreeMap::new();
         let materialised = match self.scope.replay.aggregates.is_empty() {
             true => BTreeMap::new(),
             false => self.target.materialisations().await?,
@@ -66,22 +70,26 @@ impl Restore<'_> {
             if matches!(table.kind, TableKind::ExtensionConfiguration | TableKind::LargeObjects) {
                 continue;
             }
-            if self.scope.replay.loads_later(table) {
-                tables.extend(materialised.get(&self.scope.relation(&table.name)).cloned());
-            } else {
-                tables.insert(self.scope.relation(&table.name));
-                tables.extend(table.root.iter().map(|root| self.scope.relation(root)));
-            }
+            let values = table.columns.len() as u64 * table.rowset.rows.min(SAMPLE);
+            let own = self.scope.relation(&table.name);
+            let root = table.root.as_ref().map(|root| self.scope.relation(root));
+            let analyzed = match self.scope.replay.loads_later(table) {
+                true => vec![materialised.get(&own).cloned()],
+                false => vec![Some(own), root],
+            };
+            analyzed.into_iter().flatten().for_each(|name| *tables.entry(name).or_default() += values);
         }
         let lanes = self.request.jobs.max(1).min(tables.len());
-        let queue = Mutex::new(tables);
+        let mut queue: Vec<TableName> = tables.keys().cloned().collect();
+        queue.sort_by_key(|name| tables.get(name));
+        let queue = Mutex::new(queue);
         try_join_all((0..lanes).map(|_| self.analyze_lane(&queue))).await.map(|_| ())
     }
 
-    async fn analyze_lane(&self, queue: &Mutex<BTreeSet<TableName>>) -> Result<(), OpsError> {
+    async fn analyze_lane(&self, queue: &Mutex<Vec<TableName>>) -> Result<(), OpsError> {
         let client = self.target.lane().await?;
         loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(table) = next else { return Ok(()) };
             if let Err(error) = client.batch_execute(&format!("ANALYZE {}", table.sql())).await {
                 let warning = format!("{table} could not be analyzed: {error}");
