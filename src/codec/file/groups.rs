@@ -4,19 +4,16 @@
 //! wide. The file does not depend on it: where a row group ends is decided here, by the batches alone.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
 
+use super::columns::Crew;
 use super::output::Output;
 use super::writer::{PieceLimits, RowGroupDigest};
 use crate::base::Digest;
 use crate::codec::CodecError;
-
-/// Runs a job on another thread.
-pub type Beside = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 pub(super) struct Groups<W: Write + Send> {
     output: Output<W>,
@@ -31,12 +28,12 @@ impl<W: Write + Send> Groups<W> {
         Self { output, limits, rows: 0, digests: Vec::new() }
     }
 
-    /// Writes a batch; a row group that is full closes. `last`: no other will follow.
-    fn write(&mut self, batch: &RecordBatch, last: bool) -> Result<(), CodecError> {
+    /// Writes a batch, alone or with a crew; a row group that is full closes. `last`: no other will follow.
+    fn write(&mut self, batch: &RecordBatch, last: bool, crew: Option<&Crew>) -> Result<(), CodecError> {
         let mut at = 0;
         while at < batch.num_rows() {
             let rows = (batch.num_rows() - at).min(self.limits.group_rows.saturating_sub(self.rows).max(1));
-            self.output.write(&batch.slice(at, rows), last)?;
+            self.output.write(&batch.slice(at, rows), last, crew)?;
             self.rows += rows;
             at += rows;
             if self.rows >= self.limits.group_rows || self.output.memory() >= self.limits.group_bytes {
@@ -71,7 +68,7 @@ impl<W: Write + Send> Groups<W> {
 /// Row groups, here or on the thread that encodes a batch right now.
 pub(super) struct Encoder<W: Write + Send> {
     groups: Place<W>,
-    beside: Option<Beside>,
+    crew: Option<Crew>,
     /// Bytes of the file and of the open row group, as of the last batch that was waited for.
     bytes: u64,
 }
@@ -88,23 +85,24 @@ enum Place<W: Write + Send> {
 
 impl<W: Write + Send + 'static> Encoder<W> {
     pub(super) fn new(groups: Groups<W>) -> Self {
-        Self { groups: Place::Here(Box::new(groups)), beside: None, bytes: 0 }
+        Self { groups: Place::Here(Box::new(groups)), crew: None, bytes: 0 }
     }
 
-    /// From now on batches that others follow are encoded by `beside`.
-    pub(super) fn use_threads(&mut self, beside: Beside) {
-        self.beside = Some(beside);
+    /// From now on batches that others follow are encoded by a crew.
+    pub(super) fn use_crew(&mut self, crew: Crew) {
+        self.crew = Some(crew);
     }
 
     /// Waits for the batch before, then encodes this one: beside the caller if more will follow.
     pub(super) fn write(&mut self, batch: RecordBatch, last: bool) -> Result<(), CodecError> {
         let mut groups = self.take()?;
         self.bytes = groups.output.bytes() as u64;
-        match &self.beside {
-            Some(beside) if !last => {
+        match &self.crew {
+            Some(crew) if !last => {
                 let (done, groups_back) = mpsc::channel();
-                beside(Box::new(move || {
-                    let written = groups.write(&batch, false);
+                let all = crew.clone();
+                (crew.beside)(Box::new(move || {
+                    let written = groups.write(&batch, false, Some(&all));
                     drop(batch);
                     // Nobody listens where the dump was given up.
                     let _ = done.send((groups, written));
@@ -112,7 +110,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
                 self.groups = Place::Beside(groups_back);
             }
             _ => {
-                groups.write(&batch, last)?;
+                groups.write(&batch, last, None)?;
                 self.groups = Place::Here(groups);
             }
         }
@@ -161,9 +159,11 @@ fn ended() -> CodecError {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use arrow_array::Int32Array;
 
+    use super::super::columns::Beside;
     use super::*;
     use crate::codec::shape::{ColumnShape, PieceShape};
     use crate::manifest::Mapping;
@@ -189,7 +189,7 @@ mod tests {
         let output = Output::new(Full(16), &shape, limits);
         let schema = output.schema().clone();
         let mut encoder = Encoder::new(Groups::new(output, limits));
-        encoder.use_threads(beside);
+        encoder.use_crew(Crew { beside, encoders: 2 });
         let values = Arc::new(Int32Array::from(vec![1, 2, 3]));
         (encoder, RecordBatch::try_new(schema, vec![values]).unwrap())
     }
