@@ -3,6 +3,7 @@
 
 use crate::base::{BackupId, TableName};
 use crate::codec::CodecError;
+use crate::codec::copy::MAX_TUPLE;
 use crate::manifest::ManifestError;
 use crate::ops::OpsError;
 use crate::pg::PgError;
@@ -28,7 +29,7 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
         OpsError::Rows { .. } => {
             "please report this with `barkeep show --columns` of the table; nothing was committed"
         }
-        OpsError::RowTooLarge { table, place, .. } => return Some(too_large(table, place)),
+        OpsError::RowTooLarge { table, place, bytes, .. } => return Some(too_large(table, place, *bytes)),
         OpsError::SourceChanged(_) => {
             "run again; if it happens every time, move the job that changes the table to another hour"
         }
@@ -73,15 +74,19 @@ pub(super) fn hint(error: &OpsError) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn too_large(table: &TableName, place: &RowPlace) -> String {
+fn too_large(table: &TableName, place: &RowPlace, bytes: u64) -> String {
     let look = match place {
         RowPlace::Ctid { relation, ctid } => {
             format!("look at it: SELECT * FROM {} WHERE ctid = '{ctid}'; ", relation.sql())
         }
         RowPlace::Number { .. } => String::new(),
     };
+    let take = match bytes > MAX_TUPLE as u64 {
+        true => "no program can read a row of more than 1 GiB by COPY",
+        false => "give a higher --max-row (memory is for four of the largest row)",
+    };
     format!(
-        "{look}then give a higher --max-row (memory is for four of the largest row), make the row smaller, or leave it out: \
+        "{look}then {take}, make the row smaller, or leave it out: \
          --where '{table}=…', -T '{table}'; nothing was committed"
     )
 }

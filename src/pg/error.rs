@@ -98,6 +98,11 @@ impl PgError {
         self.code().is_some_and(|code| code.code() == "40001")
     }
 
+    /// Something is larger than the server can handle: of a COPY, a row that does not fit into a message.
+    pub fn is_beyond_limits(&self) -> bool {
+        self.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)
+    }
+
     /// The statement was ended because somebody asked for it.
     pub fn is_cancelled(&self) -> bool {
         self.code() == Some(&SqlState::QUERY_CANCELED)

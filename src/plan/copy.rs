@@ -2,8 +2,12 @@
 
 use crate::base::{TableName, quote_ident};
 use crate::catalog::TextColumn;
+use crate::codec::copy::MAX_TUPLE;
 use crate::codec::shape::{ColumnShape, PieceShape};
 use crate::manifest::{Mapping, Table, TableColumn};
+
+/// What the values of other types may take in a row that is too large to be sent.
+const OTHER_VALUES: usize = 1 << 20;
 
 /// The expression that gives one column in the form its mapping expects.
 fn expression(column: &TableColumn) -> String {
@@ -51,6 +55,31 @@ pub fn copy_out_in_order<'a>(
 /// A COPY out, with each row's place in its table as the first field.
 pub fn with_places(copy_out: &str) -> Option<String> {
     Some(format!("COPY (SELECT ctid, {}", copy_out.strip_prefix("COPY (SELECT ")?))
+}
+
+/// The place of a row that is at least as large as any that the server can send, with its bytes: by the lengths of its texts and
+/// byte strings, which are known without reading them. The largest, where there are several; `None` where no column can be so large.
+pub fn unsendable_row(copy_out: &str, shape: &PieceShape) -> Option<String> {
+    let places = with_places(copy_out)?;
+    let rows = places.strip_prefix("COPY (")?.strip_suffix(") TO STDOUT (FORMAT binary)")?;
+    let names: Vec<String> = (0..shape.columns.len()).map(|column| format!("c{column}")).collect();
+    let length = |(name, column): (&String, &ColumnShape)| match column.mapping {
+        Mapping::Binary => Some(format!("coalesce(pg_catalog.octet_length({name})::int8, 0)")),
+        Mapping::Utf8 | Mapping::Bpchar { .. } | Mapping::VersionedText | Mapping::ServerText => {
+            Some(format!("coalesce(pg_catalog.octet_length({name}::pg_catalog.text)::int8, 0)"))
+        }
+        _ => None,
+    };
+    let lengths: Vec<String> = names.iter().zip(&shape.columns).filter_map(length).collect();
+    (!lengths.is_empty()).then(|| {
+        format!(
+            "SELECT place::text, bytes FROM (SELECT place, {} AS bytes FROM ({rows}) s (place, {})) r \
+             WHERE bytes > {} ORDER BY bytes DESC LIMIT 1",
+            lengths.join(" + "),
+            names.join(", "),
+            MAX_TUPLE - OTHER_VALUES
+        )
+    })
 }
 
 /// `COPY … FROM STDIN (FORMAT binary)` with an explicit list of the columns that are restored.

@@ -130,6 +130,30 @@ async fn the_leader_finds_a_row_where_no_lane_can_lock_its_table() {
     nothing_half_made(&world);
 }
 
+/// Two values of which each can be sent, and no row with both: the server ends the COPY itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_server_cannot_send_is_named_too() {
+    let world = World::with(
+        "CREATE TABLE wide (id int PRIMARY KEY, \"t, ctid\" text, b bytea, j jsonb);
+         INSERT INTO wide SELECT i, 'x', 'y', '[1]' FROM generate_series(1, 3000) i;
+         DELETE FROM wide WHERE id % 3 = 0;
+         UPDATE wide SET \"t, ctid\" = repeat('z', 540000000) WHERE id = 1000;
+         UPDATE wide SET b = convert_to(\"t, ctid\", 'UTF8') WHERE id = 1000",
+    )
+    .await;
+    let place = value(&world.source(), "SELECT ctid::text FROM wide WHERE id = 1000").await.unwrap();
+    let output = dump(&world, "1G");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let text = format!("the row of public.wide with ctid {place} has 1080000003 bytes");
+    assert!(said.contains(&text) && said.contains("1 GiB by COPY"), "{said}");
+    nothing_half_made(&world);
+    let change = |request: &mut DumpRequest| {
+        request.conditions = vec![(Pattern::parse("wide").unwrap(), "id <> 1000".to_owned())];
+    };
+    assert_eq!(world.dump_with(change).await.unwrap().rows, 1999);
+}
+
 /// Large objects are slices that functions give; they have a number and no place.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_ctid_is_named_by_its_number() {

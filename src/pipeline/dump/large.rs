@@ -1,14 +1,16 @@
 //! Which row it was that is too large to be taken: COPY does not say, so the unit is read again with each row's place in front
 //! of it, under the same snapshot, as far as the first row that is too large. That row is not received this time either: its
-//! place is in its first bytes.
+//! place is in its first bytes. A row that the server itself cannot send, because it does not fit into a message, is looked for by
+//! the lengths of its values.
 
 use std::fmt;
 
 use super::{DumpError, Lanes, Reading, Received, UnitJob, cancel};
 use crate::base::{Event, TableName};
+use crate::codec::copy::MAX_TUPLE;
 use crate::pg::blocks::{self, Refused};
 use crate::pg::{PgError, Session, copy_out};
-use crate::plan::copy::with_places;
+use crate::plan::copy::{unsendable_row, with_places};
 
 /// What a place adds to a tuple: its length, and a block's number with a line in it.
 const PLACE: usize = 4 + 6;
@@ -66,14 +68,12 @@ fn relation(job: &UnitJob) -> TableName {
 impl Lanes<'_> {
     /// Puts the place of a row that was too large into the error, by a new connection: the old one's transaction has failed.
     pub(super) async fn placed_by_a_new_lane(&self, error: DumpError, job: &UnitJob) -> DumpError {
-        if !matches!(error, DumpError::TooLarge { .. }) || job.reading != Reading::Table {
-            return error;
-        }
+        let Some(which) = Which::of(&error).filter(|_| job.reading == Reading::Table) else { return error };
         self.placed(error, job, async {
             let lane = self.locked.lane(self.version).await?;
             // Behind a queued ALTER there is nothing to be had but its number.
             match lane.try_lock(&job.name).await? {
-                true => self.find(lane.client(), job).await,
+                true => self.find(lane.client(), job, which).await,
                 false => Ok(None),
             }
         })
@@ -82,13 +82,11 @@ impl Lanes<'_> {
 
     /// The same for a chunk.
     pub(super) async fn placed_in_a_chunk(&self, error: DumpError, job: &UnitJob) -> DumpError {
-        if !matches!(error, DumpError::TooLarge { .. }) {
-            return error;
-        }
+        let Some(which) = Which::of(&error) else { return error };
         self.placed(error, job, async {
             let lane = self.locked.chunk_lane().await?;
             lane.begin(Some(&self.locked.snapshot.name), self.patience).await?;
-            self.find(lane.session(), job).await
+            self.find(lane.session(), job, which).await
         })
         .await
     }
@@ -98,10 +96,10 @@ impl Lanes<'_> {
     pub(super) async fn receive_as_leader(&self, job: &UnitJob) -> Result<Received, DumpError> {
         self.locked.run("SAVEPOINT reading").await?;
         match self.receive(self.locked.own_lane(), job).await {
-            Err(error @ DumpError::TooLarge { .. }) => {
-                Err(self.placed(error, job, self.find_as_leader(job)).await)
-            }
-            Err(error) => Err(error),
+            Err(error) => match Which::of(&error) {
+                Some(which) => Err(self.placed(error, job, self.find_as_leader(job, which)).await),
+                None => Err(error),
+            },
             Ok(received) => {
                 self.locked.run("RELEASE SAVEPOINT reading").await?;
                 Ok(received)
@@ -109,11 +107,11 @@ impl Lanes<'_> {
         }
     }
 
-    async fn find_as_leader(&self, job: &UnitJob) -> Result<Option<String>, PgError> {
+    async fn find_as_leader(&self, job: &UnitJob, which: Which) -> Result<Option<Found>, PgError> {
         let mut last = Ok(None);
         for _ in 0..LATE_CANCELS {
             last = match self.locked.run("ROLLBACK TO SAVEPOINT reading").await {
-                Ok(()) => self.find(self.locked.own_lane(), job).await,
+                Ok(()) => self.find(self.locked.own_lane(), job, which).await,
                 Err(error) => Err(error),
             };
             // The COPY that was given up may have ended by itself: its cancellation then meets what comes next.
@@ -128,7 +126,7 @@ impl Lanes<'_> {
         &self,
         error: DumpError,
         job: &UnitJob,
-        finding: impl Future<Output = Result<Option<String>, PgError>>,
+        finding: impl Future<Output = Result<Option<Found>, PgError>>,
     ) -> DumpError {
         let text = format!("{}: a row is too large; looking for it", job.name);
         self.events.emit(Event::Warning(text));
@@ -137,19 +135,25 @@ impl Lanes<'_> {
             tracing::debug!(%error, table = %job.name, "the row's place cannot be found");
             None
         });
-        match (error, found) {
-            (DumpError::TooLarge { table, bytes, bound, .. }, Some(ctid)) => DumpError::TooLarge {
-                table,
-                place: RowPlace::Ctid { relation: relation(job), ctid },
-                bytes,
-                bound,
-            },
-            (error, _) => error,
+        let Some(Found { ctid, bytes }) = found else { return error };
+        DumpError::TooLarge {
+            table: job.name.clone(),
+            place: RowPlace::Ctid { relation: relation(job), ctid },
+            bytes,
+            bound: self.max_row as u64,
         }
     }
 
-    /// The place of the first row of a unit that is too large.
-    async fn find(&self, session: &Session, job: &UnitJob) -> Result<Option<String>, PgError> {
+    /// A row of a unit that is too large.
+    async fn find(&self, session: &Session, job: &UnitJob, which: Which) -> Result<Option<Found>, PgError> {
+        match which {
+            Which::Refused => self.find_refused(session, job).await,
+            Which::Unsendable => find_unsendable(session, job).await,
+        }
+    }
+
+    /// The first that is larger than was asked for.
+    async fn find_refused(&self, session: &Session, job: &UnitJob) -> Result<Option<Found>, PgError> {
         let Some(sql) = with_places(&job.sql) else { return Ok(None) };
         let (sender, mut received) = blocks::bounded_channel(self.pace.clone(), self.max_row + PLACE);
         let reader = tokio::task::spawn_blocking(move || {
@@ -161,8 +165,46 @@ impl Lanes<'_> {
             cancel(session).await;
         }
         sent?;
-        Ok(reader.await.ok().flatten().as_ref().and_then(place))
+        let refused = reader.await.ok().flatten();
+        Ok(refused.and_then(|refused| {
+            Some(Found { ctid: place(&refused)?, bytes: refused.bytes.saturating_sub(PLACE as u64) })
+        }))
     }
+}
+
+/// The largest, where the server could not send it.
+async fn find_unsendable(session: &Session, job: &UnitJob) -> Result<Option<Found>, PgError> {
+    let Some(sql) = unsendable_row(&job.sql, &job.target.shape) else { return Ok(None) };
+    let row = session.query_opt(&sql, &[]).await;
+    let row = row.map_err(|error| PgError::query(format!("looking for a row of {}", job.name), error))?;
+    // Without its other values it may seem to fit.
+    let bytes = |found: i64| found.unsigned_abs().max(MAX_TUPLE as u64 + 1);
+    Ok(row.map(|row| Found { ctid: row.get(0), bytes: bytes(row.get(1)) }))
+}
+
+/// What is known of a row that was too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// It was refused here, by its length.
+    Refused,
+    /// The server could not send it.
+    Unsendable,
+}
+
+impl Which {
+    fn of(error: &DumpError) -> Option<Self> {
+        match error {
+            DumpError::TooLarge { .. } => Some(Self::Refused),
+            DumpError::Pg(error) if error.is_beyond_limits() => Some(Self::Unsendable),
+            _ => None,
+        }
+    }
+}
+
+/// A row that was found.
+struct Found {
+    ctid: String,
+    bytes: u64,
 }
 
 /// The first field of a row, if it is one that a ctid has: its length, a block in four bytes, a line in two.
