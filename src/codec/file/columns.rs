@@ -35,10 +35,11 @@ struct Column {
 
 impl Column {
     fn write(&mut self, array: &ArrayRef) -> Result<(), CodecError> {
-        for (writer, leaf) in self.leaves.iter_mut().zip(compute_leaves(&self.field, array)?) {
-            writer.write(&leaf)?;
+        let leaves = compute_leaves(&self.field, array)?;
+        if leaves.len() != self.leaves.len() {
+            return Err(CodecError::Piece(format!("{} has other leaves than its values", self.field.name())));
         }
-        Ok(())
+        self.leaves.iter_mut().zip(&leaves).try_for_each(|(writer, leaf)| Ok(writer.write(leaf)?))
     }
 }
 

@@ -4,7 +4,7 @@
 //! wide. The file does not depend on it: where a row group ends is decided here, by the batches alone.
 
 use std::io::Write;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
@@ -93,16 +93,17 @@ impl<W: Write + Send + 'static> Encoder<W> {
         self.crew = Some(crew);
     }
 
-    /// Waits for the batch before, then encodes this one: beside the caller if more will follow.
+    /// Waits for the batch before, then encodes this one: beside the caller if more will follow. Only where the batch before
+    /// kept it waiting all of the crew takes part: else they would but take the processors from the server.
     pub(super) fn write(&mut self, batch: RecordBatch, last: bool) -> Result<(), CodecError> {
-        let mut groups = self.take()?;
+        let (mut groups, waited) = self.take()?;
         self.bytes = groups.output.bytes() as u64;
         match &self.crew {
             Some(crew) if !last => {
                 let (done, groups_back) = mpsc::channel();
-                let all = crew.clone();
+                let all = waited.then(|| crew.clone());
                 (crew.beside)(Box::new(move || {
-                    let written = groups.write(&batch, false, Some(&all));
+                    let written = groups.write(&batch, false, all.as_ref());
                     drop(batch);
                     // Nobody listens where the dump was given up.
                     let _ = done.send((groups, written));
@@ -119,7 +120,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
 
     /// The row groups, when no batch is under way.
     pub(super) fn wait(&mut self) -> Result<&mut Groups<W>, CodecError> {
-        let groups = self.take()?;
+        let (groups, _) = self.take()?;
         self.groups = Place::Here(groups);
         match &mut self.groups {
             Place::Here(groups) => Ok(groups),
@@ -137,15 +138,21 @@ impl<W: Write + Send + 'static> Encoder<W> {
         mut self,
         note: KeyValue,
     ) -> Result<(W, u64, Digest, Vec<RowGroupDigest>), CodecError> {
-        self.take()?.finish(note)
+        let (groups, _) = self.take()?;
+        groups.finish(note)
     }
 
-    fn take(&mut self) -> Result<Box<Groups<W>>, CodecError> {
+    /// The row groups, and whether they had to be waited for.
+    fn take(&mut self) -> Result<(Box<Groups<W>>, bool), CodecError> {
         match std::mem::replace(&mut self.groups, Place::Nowhere) {
-            Place::Here(groups) => Ok(groups),
+            Place::Here(groups) => Ok((groups, false)),
             Place::Beside(done) => {
-                let (groups, written) = done.recv().map_err(|_| ended())?;
-                written.map(|()| groups)
+                let (answer, waited) = match done.try_recv() {
+                    Err(TryRecvError::Empty) => (done.recv().map_err(|_| ended()), true),
+                    answer => (answer.map_err(|_| ended()), false),
+                };
+                let (groups, written) = answer?;
+                written.map(|()| (groups, waited))
             }
             Place::Nowhere => Err(ended()),
         }
@@ -161,7 +168,7 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
-    use arrow_array::Int32Array;
+    use arrow_array::{ArrayRef, Float64Array, Int32Array, StringArray};
 
     use super::super::columns::Beside;
     use super::*;
@@ -201,6 +208,39 @@ mod tests {
         let error = encoder.write(batch.clone(), false).unwrap_err().to_string();
         assert!(!error.contains("ended"), "the disk's own error comes first: {error}");
         assert!(encoder.write(batch, false).is_err());
+    }
+
+    #[test]
+    fn a_crew_writes_what_one_writes_alone() {
+        let column = |name: &str, mapping| ColumnShape { name: name.into(), mapping, derived: false };
+        let columns = vec![
+            column("a", Mapping::Int32),
+            column("b", Mapping::Utf8),
+            column("c", Mapping::Float64),
+            column("d", Mapping::Utf8),
+        ];
+        let shape = PieceShape { columns, metadata: String::new() };
+        let limits = PieceLimits { group_rows: 5000, ..PieceLimits::default() };
+        let texts = |length: usize| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values((0..3000).map(|row| format!("{row:0length$}"))))
+        };
+        let numbers = Arc::new(Int32Array::from_iter_values(0..3000));
+        let floats = Arc::new(Float64Array::from_iter_values((0..3000).map(f64::from)));
+        let written = |beside: Option<Beside>| {
+            let output = Output::new(Vec::new(), &shape, limits);
+            let arrays: Vec<ArrayRef> = vec![numbers.clone(), texts(9), floats.clone(), texts(90)];
+            let batch = RecordBatch::try_new(output.schema().clone(), arrays).unwrap();
+            let mut groups = Groups::new(output, limits);
+            let crew = beside.map(|beside| Crew { beside, encoders: 3 });
+            (0..4).for_each(|_| groups.write(&batch, false, crew.as_ref()).unwrap());
+            let (file, _, digest, groups) = groups.finish(KeyValue::new("k".into(), "v".to_owned())).unwrap();
+            assert_eq!((digest, groups.len()), (Digest::of(&file), 3));
+            file
+        };
+        let alone = written(None);
+        assert!(alone == written(Some(Arc::new(|job| drop(std::thread::spawn(job))))));
+        assert!(alone == written(Some(Arc::new(drop))), "helpers that never come are not waited for");
+        assert!(alone == written(Some(Arc::new(|job| job()))), "one helper does it all");
     }
 
     #[test]
