@@ -97,6 +97,7 @@ pub(super) struct Terms {
 pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, CodecError> {
     let Terms { group_rows, level, dictionaries } = terms;
     let Some(candidates) = candidates(array.data_type()) else { return Ok(None) };
+    let grown = array.slice(0, array.len().min(2 * SAMPLE));
     let array = array.slice(0, array.len().min(SAMPLE));
     if array.len() < FEWEST || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
         return Ok(None);
@@ -104,7 +105,7 @@ pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, C
     let (low, high) = (zstd(LOW.min(level))?, zstd(level)?);
     let plain = written(&array, Some(Encoding::PLAIN), low)?;
     let price = |choice: &Choice| {
-        let (bytes, compressed) = bytes_a_value(&array, *choice, (&plain, low), group_rows)?;
+        let (bytes, compressed) = bytes_a_value((&array, &grown), *choice, (&plain, low), group_rows)?;
         let a_byte = match choice.compression {
             Compression::UNCOMPRESSED => 0.0,
             zstd if zstd == low => COMPRESSING,
@@ -140,9 +141,9 @@ fn zstd(level: i32) -> Result<Compression, CodecError> {
 }
 
 /// What one value takes in a row group of `group_rows`, by the sample, of which plain values under one compression are
-/// known: in the file, and before it is compressed.
+/// known: in the file, and before it is compressed. `grown` is the sample and the rows behind it.
 fn bytes_a_value(
-    array: &ArrayRef,
+    (array, grown): (&ArrayRef, &ArrayRef),
     choice: Choice,
     (plain, under): (&Written, Compression),
     group_rows: usize,
@@ -157,9 +158,10 @@ fn bytes_a_value(
     }
     let size =
         |array: &ArrayRef| Ok::<_, CodecError>(written(array, None, Compression::UNCOMPRESSED)?.dictionary);
-    let (half, all) = (size(&array.slice(0, array.len() / 2))?, size(array)?.max(1.0));
-    // Distinct values grow as a power of the rows (Heaps' law); its exponent shows between half the sample and all of it.
-    let exponent = (all / half.max(1.0)).log2().clamp(0.0, 1.0);
+    let all = size(array)?.max(1.0);
+    // Distinct values grow as a power of the rows (Heaps' law); its exponent shows between half of the rows and all of them.
+    let (fewer, more) = (size(&grown.slice(0, grown.len() / 2))?, size(grown)?);
+    let exponent = (more / fewer.max(1.0)).log2().clamp(0.0, 1.0);
     let group = (group_rows as f64).max(rows);
     let full = (DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 / all).max(1.0);
     let growth = (group / rows).powf(exponent).min(full);
