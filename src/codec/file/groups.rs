@@ -4,16 +4,19 @@
 //! wide. The file does not depend on it: where a row group ends is decided here, by the batches alone.
 
 use std::io::Write;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 
 use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
 
-use super::columns::Crew;
 use super::output::Output;
 use super::writer::{PieceLimits, RowGroupDigest};
 use crate::base::Digest;
 use crate::codec::CodecError;
+
+/// Runs a job on another thread.
+pub type Beside = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 pub(super) struct Groups<W: Write + Send> {
     output: Output<W>,
@@ -28,12 +31,12 @@ impl<W: Write + Send> Groups<W> {
         Self { output, limits, rows: 0, digests: Vec::new() }
     }
 
-    /// Writes a batch, alone or with a crew; a row group that is full closes. `last`: no other will follow.
-    fn write(&mut self, batch: &RecordBatch, last: bool, crew: Option<&Crew>) -> Result<(), CodecError> {
+    /// Writes a batch; a row group that is full closes. `last`: no other will follow.
+    fn write(&mut self, batch: &RecordBatch, last: bool) -> Result<(), CodecError> {
         let mut at = 0;
         while at < batch.num_rows() {
             let rows = (batch.num_rows() - at).min(self.limits.group_rows.saturating_sub(self.rows).max(1));
-            self.output.write(&batch.slice(at, rows), last, crew)?;
+            self.output.write(&batch.slice(at, rows), last)?;
             self.rows += rows;
             at += rows;
             if self.rows >= self.limits.group_rows || self.output.memory() >= self.limits.group_bytes {
@@ -68,7 +71,7 @@ impl<W: Write + Send> Groups<W> {
 /// Row groups, here or on the thread that encodes a batch right now.
 pub(super) struct Encoder<W: Write + Send> {
     groups: Place<W>,
-    crew: Option<Crew>,
+    beside: Option<Beside>,
     /// Bytes of the file and of the open row group, as of the last batch that was waited for.
     bytes: u64,
 }
@@ -85,25 +88,23 @@ enum Place<W: Write + Send> {
 
 impl<W: Write + Send + 'static> Encoder<W> {
     pub(super) fn new(groups: Groups<W>) -> Self {
-        Self { groups: Place::Here(Box::new(groups)), crew: None, bytes: 0 }
+        Self { groups: Place::Here(Box::new(groups)), beside: None, bytes: 0 }
     }
 
-    /// From now on batches that others follow are encoded by a crew.
-    pub(super) fn use_crew(&mut self, crew: Crew) {
-        self.crew = Some(crew);
+    /// From now on batches that others follow are encoded by `beside`.
+    pub(super) fn use_threads(&mut self, beside: Beside) {
+        self.beside = Some(beside);
     }
 
-    /// Waits for the batch before, then encodes this one: beside the caller if more will follow. Only where the batch before
-    /// kept it waiting all of the crew takes part: else they would but take the processors from the server.
+    /// Waits for the batch before, then encodes this one: beside the caller if more will follow.
     pub(super) fn write(&mut self, batch: RecordBatch, last: bool) -> Result<(), CodecError> {
-        let (mut groups, waited) = self.take()?;
+        let mut groups = self.take()?;
         self.bytes = groups.output.bytes() as u64;
-        match &self.crew {
-            Some(crew) if !last => {
+        match &self.beside {
+            Some(beside) if !last => {
                 let (done, groups_back) = mpsc::channel();
-                let all = waited.then(|| crew.clone());
-                (crew.beside)(Box::new(move || {
-                    let written = groups.write(&batch, false, all.as_ref());
+                beside(Box::new(move || {
+                    let written = groups.write(&batch, false);
                     drop(batch);
                     // Nobody listens where the dump was given up.
                     let _ = done.send((groups, written));
@@ -111,7 +112,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
                 self.groups = Place::Beside(groups_back);
             }
             _ => {
-                groups.write(&batch, last, None)?;
+                groups.write(&batch, last)?;
                 self.groups = Place::Here(groups);
             }
         }
@@ -120,7 +121,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
 
     /// The row groups, when no batch is under way.
     pub(super) fn wait(&mut self) -> Result<&mut Groups<W>, CodecError> {
-        let (groups, _) = self.take()?;
+        let groups = self.take()?;
         self.groups = Place::Here(groups);
         match &mut self.groups {
             Place::Here(groups) => Ok(groups),
@@ -138,21 +139,15 @@ impl<W: Write + Send + 'static> Encoder<W> {
         mut self,
         note: KeyValue,
     ) -> Result<(W, u64, Digest, Vec<RowGroupDigest>), CodecError> {
-        let (groups, _) = self.take()?;
-        groups.finish(note)
+        self.take()?.finish(note)
     }
 
-    /// The row groups, and whether they had to be waited for.
-    fn take(&mut self) -> Result<(Box<Groups<W>>, bool), CodecError> {
+    fn take(&mut self) -> Result<Box<Groups<W>>, CodecError> {
         match std::mem::replace(&mut self.groups, Place::Nowhere) {
-            Place::Here(groups) => Ok((groups, false)),
+            Place::Here(groups) => Ok(groups),
             Place::Beside(done) => {
-                let (answer, waited) = match done.try_recv() {
-                    Err(TryRecvError::Empty) => (done.recv().map_err(|_| ended()), true),
-                    answer => (answer.map_err(|_| ended()), false),
-                };
-                let (groups, written) = answer?;
-                written.map(|()| (groups, waited))
+                let (groups, written) = done.recv().map_err(|_| ended())?;
+                written.map(|()| groups)
             }
             Place::Nowhere => Err(ended()),
         }
@@ -166,11 +161,9 @@ fn ended() -> CodecError {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, Float64Array, Int32Array, StringArray};
+    use arrow_array::Int32Array;
 
-    use super::super::columns::Beside;
     use super::*;
     use crate::codec::shape::{ColumnShape, PieceShape};
     use crate::manifest::Mapping;
@@ -196,7 +189,7 @@ mod tests {
         let output = Output::new(Full(16), &shape, limits);
         let schema = output.schema().clone();
         let mut encoder = Encoder::new(Groups::new(output, limits));
-        encoder.use_crew(Crew { beside, encoders: 2 });
+        encoder.use_threads(beside);
         let values = Arc::new(Int32Array::from(vec![1, 2, 3]));
         (encoder, RecordBatch::try_new(schema, vec![values]).unwrap())
     }
@@ -208,39 +201,6 @@ mod tests {
         let error = encoder.write(batch.clone(), false).unwrap_err().to_string();
         assert!(!error.contains("ended"), "the disk's own error comes first: {error}");
         assert!(encoder.write(batch, false).is_err());
-    }
-
-    #[test]
-    fn a_crew_writes_what_one_writes_alone() {
-        let column = |name: &str, mapping| ColumnShape { name: name.into(), mapping, derived: false };
-        let columns = vec![
-            column("a", Mapping::Int32),
-            column("b", Mapping::Utf8),
-            column("c", Mapping::Float64),
-            column("d", Mapping::Utf8),
-        ];
-        let shape = PieceShape { columns, metadata: String::new() };
-        let limits = PieceLimits { group_rows: 5000, ..PieceLimits::default() };
-        let texts = |length: usize| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values((0..3000).map(|row| format!("{row:0length$}"))))
-        };
-        let numbers = Arc::new(Int32Array::from_iter_values(0..3000));
-        let floats = Arc::new(Float64Array::from_iter_values((0..3000).map(f64::from)));
-        let written = |beside: Option<Beside>| {
-            let output = Output::new(Vec::new(), &shape, limits);
-            let arrays: Vec<ArrayRef> = vec![numbers.clone(), texts(9), floats.clone(), texts(90)];
-            let batch = RecordBatch::try_new(output.schema().clone(), arrays).unwrap();
-            let mut groups = Groups::new(output, limits);
-            let crew = beside.map(|beside| Crew { beside, encoders: 3 });
-            (0..4).for_each(|_| groups.write(&batch, false, crew.as_ref()).unwrap());
-            let (file, _, digest, groups) = groups.finish(KeyValue::new("k".into(), "v".to_owned())).unwrap();
-            assert_eq!((digest, groups.len()), (Digest::of(&file), 3));
-            file
-        };
-        let alone = written(None);
-        assert!(alone == written(Some(Arc::new(|job| drop(std::thread::spawn(job))))));
-        assert!(alone == written(Some(Arc::new(drop))), "helpers that never come are not waited for");
-        assert!(alone == written(Some(Arc::new(|job| job()))), "one helper does it all");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 mod auction;
 mod batches;
-mod columns;
 mod exceptions;
 mod footer;
 mod groups;
@@ -21,8 +20,8 @@ mod thrift;
 mod writer;
 
 pub use batches::{BatchReader, ViewColumn, view_type};
-pub use columns::{Beside, Crew};
 pub use exceptions::FinishedExceptions;
+pub use groups::Beside;
 pub use reader::{PieceBounds, PieceReader};
 pub use schema::{EXCEPTIONS_KEY, SCHEMA_KEY};
 pub use writer::{FinishedPiece, FinishedSinks, LARGE_TUPLE, PieceLimits, PieceWriter, RowGroupDigest};

@@ -11,9 +11,8 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use parquet::file::metadata::KeyValue;
 
-use super::columns::Crew;
 use super::exceptions::{Exceptions, FinishedExceptions};
-use super::groups::{Encoder, Groups};
+use super::groups::{Beside, Encoder, Groups};
 use super::output::Output;
 use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
@@ -167,10 +166,10 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
         })
     }
 
-    /// Batches are encoded by a crew while the next one is decoded. What is written stays the same.
+    /// Batches are encoded by `beside` while the next one is decoded. What is written stays the same.
     #[must_use]
-    pub fn with_crew(mut self, crew: Crew) -> Self {
-        self.encoder.use_crew(crew);
+    pub fn with_threads(mut self, beside: Beside) -> Self {
+        self.encoder.use_threads(beside);
         self
     }
 

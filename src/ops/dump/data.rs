@@ -27,9 +27,6 @@ pub(super) const SLICE: &str = "SLICE";
 /// How long a chunk's lock is waited for where `--lock-timeout` is 0.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Threads of a lane that encode, at most.
-const MOST_ENCODERS: usize = 4;
-
 /// Tables with their stored units.
 pub(super) struct Data {
     pub(super) tables: Vec<Table>,
@@ -277,19 +274,15 @@ impl Run<'_> {
             ),
         };
         let (staging, shape) = (Arc::clone(staging), Arc::clone(&carried.shape));
-        let target = UnitTarget { staging, stem, shape, key, encoders: self.encoders() };
+        let target = UnitTarget { staging, stem, shape, key, threads: self.has_threads_to_spare() };
         let name = table.name.clone();
         Ok(UnitJob { table: unit.table, unit: unit.unit, name, reading, sql, target, earlier })
     }
 
-    /// Threads of each lane that encode: none where a lane has less than two processors, for then a second thread only moves
-    /// rows between their caches. More than [`MOST_ENCODERS`] wait for the thread that decodes.
-    fn encoders(&self) -> usize {
+    /// Whether there are two processors for each lane. With fewer, a second thread only moves rows between their caches.
+    fn has_threads_to_spare(&self) -> bool {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        match processors / self.request.jobs.max(1) {
-            0 | 1 => 0,
-            enough => enough.min(MOST_ENCODERS),
-        }
+        processors >= 2 * self.request.jobs.max(1)
     }
 
     /// Tables with a column whose exceptions are more than exceptions: discarded, widened, to be read again, and with
