@@ -3,7 +3,6 @@
 //! Decoding and hashing are work for a processor, sending is work for a connection; the channel between them is short,
 //! so that memory does not grow with the piece.
 
-use std::collections::VecDeque;
 use std::fs::File;
 
 use bytes::Bytes;
@@ -28,12 +27,6 @@ const LARGE: usize = 32 << 20;
 
 /// Blocks that may wait for the connection.
 const WAITING: usize = 4;
-
-/// Buffers of batches that are kept for further ones: one that is filled, and those that may wait.
-const BUFFERS: usize = 3;
-
-/// A larger one is not kept.
-const KEPT: usize = 8 << 20;
 
 /// Some whole or partial tuples.
 pub(super) struct Block {
@@ -115,10 +108,9 @@ impl Work {
         let mut reader = PieceReader::open(file, sidecar, &self.shape, bounds)?;
         let mut summer = RowSummer::new(&self.key);
         let mut ends = Vec::new();
-        let mut buffers = Buffers::default();
+        let mut tuples = Vec::new();
         loop {
             ends.clear();
-            let mut tuples = buffers.take();
             let more = reader.next_batch(&mut tuples, &mut ends)?;
             let mut from = 0;
             for end in &ends {
@@ -126,44 +118,15 @@ impl Work {
                 from = *end;
             }
             let rows = ends.len() as u64;
-            let heard = match tuples.len() > LARGE {
-                true => send_copies(sender, tuples, rows),
-                false => send(sender, buffers.lend(tuples), rows),
+            let taken = std::mem::take(&mut tuples);
+            let heard = match taken.len() > LARGE {
+                true => send_copies(sender, taken, rows),
+                false => send(sender, Bytes::from(taken), rows),
             };
             if !heard || !more {
                 return Ok(summer.digest());
             }
         }
-    }
-}
-
-/// The memory of batches that were sent, for further ones: a new buffer grows from nothing, and the kernel clears every page
-/// of it.
-#[derive(Default)]
-struct Buffers(VecDeque<Bytes>);
-
-impl Buffers {
-    /// One that nobody reads any more, or a new one.
-    fn take(&mut self) -> Vec<u8> {
-        // The oldest is free first. One that is not goes its own way once there are enough others.
-        let enough = self.0.len() >= BUFFERS;
-        let goes = self.0.front().is_some_and(|oldest| enough || oldest.is_unique());
-        let oldest = if goes { self.0.pop_front() } else { None };
-        match oldest.map(Bytes::try_into_mut) {
-            Some(Ok(mut free)) => {
-                free.clear();
-                free.into()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The batch, to be read elsewhere.
-    fn lend(&mut self, batch: Vec<u8>) -> Bytes {
-        let keep = batch.capacity() <= KEPT;
-        let batch = Bytes::from(batch);
-        self.0.extend(keep.then(|| batch.clone()));
-        batch
     }
 }
 
@@ -186,42 +149,4 @@ fn send(sender: &Sender<Block>, mut bytes: Bytes, rows: u64) -> bool {
         }
     }
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_buffer_comes_back_when_its_blocks_are_gone_and_not_before() {
-        let mut buffers = Buffers::default();
-        let mut first = buffers.take();
-        first.extend_from_slice(&[7; 1000]);
-        let place = first.as_ptr();
-        let mut sent = buffers.lend(first);
-        let block = sent.split_to(600);
-        drop(sent);
-        assert_eq!(buffers.take().capacity(), 0, "a block is still read");
-        assert_eq!(&block[..], [7; 600]);
-        drop(block);
-        let again = buffers.take();
-        assert_eq!((again.as_ptr(), again.len()), (place, 0));
-        assert!(again.capacity() >= 1000);
-    }
-
-    #[test]
-    fn no_more_buffers_are_kept_than_are_of_use() {
-        let mut buffers = Buffers::default();
-        let read: Vec<Bytes> = (0..10)
-            .map(|_| {
-                let batch = buffers.take();
-                assert!(buffers.0.len() <= BUFFERS);
-                buffers.lend([batch, vec![1]].concat())
-            })
-            .collect();
-        assert_eq!((read.len(), buffers.0.len()), (10, BUFFERS));
-        let mut buffers = Buffers::default();
-        drop(buffers.lend(vec![0; KEPT + 1]));
-        assert!(buffers.0.is_empty(), "large ones go back at once");
-    }
 }
