@@ -109,7 +109,8 @@ fn bar_columns() -> Vec<(&'static str, Mapping)> {
 fn shape() -> PieceShape {
     let column =
         |(name, mapping): (&str, Mapping)| ColumnShape { name: name.to_owned(), mapping, derived: false };
-    PieceShape { columns: bar_columns().into_iter().map(column).collect(), metadata: "{}".to_owned() }
+    let columns = bar_columns().into_iter().map(column).collect();
+    PieceShape { columns, metadata: "{}".to_owned(), clustered_by: Vec::new() }
 }
 
 /// The fields of a tuple without a NULL.

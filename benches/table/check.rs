@@ -8,7 +8,7 @@ use crate::dumps::{self, GZIP1, PG2PARQUET, duckdb};
 use crate::goals::goals;
 use crate::measure::{Sample, run};
 use crate::options::Options;
-use crate::restores::{self, COMPARED, DECODE, HASH, PG_RESTORE};
+use crate::restores::{self, ANALYZED, COMPARED, DECODE, HASH, PG_RESTORE};
 use crate::world::barkeep;
 
 /// Made-up runs in which barkeep takes `times` as much of everything as would be fine.
@@ -44,7 +44,7 @@ fn runs(times: f64) -> Vec<Line> {
     for case in [restores::RESTORE, restores::WHOLE, dumps::SMALL, dumps::PLAN, restores::COMPARE] {
         lines.push(line(case, FLOOR, 1.0, 0.2, 0.0));
         lines.extend([1, 2].map(|lanes| line(case, &barkeep(lanes), 1.0, 0.4, 0.0)));
-        lines.push(line(case, PG_RESTORE, 2.0, 1.0, 0.0));
+        lines.extend([PG_RESTORE, ANALYZED].map(|name| line(case, name, 2.0, 1.0, 0.0)));
     }
     lines.push(line(restores::COMPARE, COMPARED, 1.0, 0.4, 0.0));
     lines.push(line(restores::VERIFY, HASH, 0.02, 0.02, 50e6));

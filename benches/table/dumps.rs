@@ -5,7 +5,7 @@ use crate::market::columns::{self, Column};
 use crate::market::tables::{ORDERS, TYPES, WIDE, small};
 use crate::market::{self, Bar, Order, bars, csv};
 use crate::options::Options;
-use crate::world::World;
+use crate::world::{World, barkeep};
 
 pub(crate) const BY_TIME: &str = "dump numeric bars (ts, symbol)";
 pub(crate) const BY_SYMBOL: &str = "dump numeric bars (symbol, ts)";
@@ -95,6 +95,16 @@ pub(crate) fn dump_case<'a>(
     let pg2parquet = |file: &std::path::Path| world.peers.pg2parquet(&world.server, database, table, file);
     programs.extend(world.maker(PG2PARQUET, pg2parquet));
     Case { name, rows, programs }
+}
+
+/// Bars by time, with one more way to dump them.
+pub(crate) fn by_time<'a>(world: &'a World, database: &'a str, rows: u64) -> Case<'a> {
+    let mut case = dump_case(world, BY_TIME, database, "bars", rows);
+    let mut clustered =
+        world.dump(database, 2, &["--data-only", "-t", "bars", "--cluster-by", "bars=symbol"]);
+    clustered.name = format!("{}, --cluster-by symbol", barkeep(2));
+    case.programs.push(clustered);
+    case
 }
 
 /// Makes the wide table's database.

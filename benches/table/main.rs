@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
         let name = "bars_by_time";
         if self.wants(&[dumps::BY_TIME, restores::RESTORE, restores::VERIFY, restores::COMPARE]) {
             dumps::load_numeric(world, name, Order::TimeThenSymbol, rows);
-            self.case(dumps::BY_TIME, |world| dumps::dump_case(world, dumps::BY_TIME, name, "bars", rows));
+            self.case(dumps::BY_TIME, |world| dumps::by_time(world, name, rows));
             self.case(restores::COMPARE, |world| restores::compare_case(world, name, rows));
             self.case(restores::VERIFY, |world| restores::verify_case(world, name, rows));
             self.case(restores::RESTORE, |world| restores::restore_case(world, name, rows));

@@ -15,6 +15,7 @@ pub(crate) const VERIFY: &str = "verify numeric bars";
 pub(crate) const COMPARE: &str = "compare numeric bars";
 
 pub(crate) const PG_RESTORE: &str = "pg_restore -j2";
+pub(crate) const ANALYZED: &str = "pg_restore -j2, then vacuumdb -Z -j2";
 pub(crate) const HASH: &str = "barkeep verify --level hash";
 pub(crate) const DECODE: &str = "barkeep verify --level decode";
 pub(crate) const COMPARED: &str = "barkeep compare";
@@ -69,6 +70,21 @@ fn pg_restore<'a>(world: &'a World, folder: &Path, arguments: &'a [&str]) -> Pro
         command: Box::new(move || {
             let mut command = world.server.client("pg_restore");
             command.args(["-j2", "-d", "back"]).args(arguments).arg(&folder);
+            command
+        }),
+    }
+}
+
+/// A database that the planner knows as well as after a restore by barkeep, which analyzes.
+fn analyzed<'a>(world: &'a World, folder: &Path) -> Program<'a> {
+    let folder = folder.to_owned();
+    Program {
+        name: ANALYZED.to_owned(),
+        prepare: Box::new(|| ()),
+        result: None,
+        command: Box::new(move || {
+            let mut command = world.server.client("sh");
+            command.args(["-c", "pg_restore -j2 -d back \"$0\" && vacuumdb -q -Z -j2 -d back"]).arg(&folder);
             command
         }),
     }
@@ -164,7 +180,8 @@ pub(crate) fn whole_case(world: &World, rows: u64) -> Case<'_> {
     });
     let mut proven = restore(world, &vault, 2, &[]);
     proven.name = format!("{}, then compare", barkeep(2));
-    let mut others = vec![restore(world, &vault, 2, ALL), proven, pg_restore(world, &folder, &[])];
+    let (ours, theirs) = (restore(world, &vault, 2, ALL), pg_restore(world, &folder, &[]));
+    let mut others = vec![ours, proven, theirs, analyzed(world, &folder)];
     if let Some(program) = pgcopydb(world) {
         others.push(program);
     }

@@ -53,6 +53,8 @@ pub(super) struct Dump {
     #[serde(default, rename = "where")]
     pub(super) conditions: BTreeMap<String, String>,
     #[serde(default)]
+    pub(super) cluster_by: BTreeMap<String, String>,
+    #[serde(default)]
     pub(super) strict: bool,
 }
 

@@ -32,6 +32,8 @@ pub struct PieceShape {
     pub columns: Vec<ColumnShape>,
     /// The JSON that goes into the file's key-value metadata as `barkeep.schema`.
     pub metadata: String,
+    /// Columns in whose order the rows of a row group stand, by index; none for the server's order.
+    pub clustered_by: Vec<usize>,
 }
 
 impl PieceShape {

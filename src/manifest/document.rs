@@ -241,8 +241,22 @@ pub struct Table {
     pub counted: Option<u64>,
     /// Pages a unit spans, where the table was split.
     pub pages_per_unit: Option<u32>,
+    /// In which order its rows stand, where it is not the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clustered: Option<Clustered>,
     /// Its units.
     pub units: Vec<Unit>,
+}
+
+/// `--cluster-by`: within a row group rows stand in runs, each in the order of some columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clustered {
+    /// The columns, the first one first.
+    pub by: Vec<String>,
+    /// Rows for which that holds. The others stand in the server's order: near them is a value that the sidecar names by its
+    /// place, or they are very large.
+    #[serde(with = "super::numbers")]
+    pub rows: u64,
 }
 
 /// What kind of rows they are.

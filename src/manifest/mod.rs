@@ -7,7 +7,7 @@ mod numbers;
 mod seal;
 
 pub use document::{
-    Body, ChunkUnit, Head, LateRead, Link, Manifest, Omission, Piece, RowGroup, RowsetAlgorithm,
+    Body, ChunkUnit, Clustered, Head, LateRead, Link, Manifest, Omission, Piece, RowGroup, RowsetAlgorithm,
     SelectionRecord, Sidecar, Snapshot, StoredObject, Table, TableColumn, TableKind, Tool, Unit, Warning,
 };
 pub use mapping::{FIRST_UNSTABLE_OID, Mapping, StructField, canonical_oid};

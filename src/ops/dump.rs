@@ -24,6 +24,7 @@ use crate::pg::client_tools::{ConnectionParameters, PgDump, Search};
 use crate::pg::timescale::Surveyed;
 use crate::pg::{ConnectionSettings, LockOutcome, Locked, Pace, STARTUP_OPTIONS, Source, Survey};
 use crate::plan::chunks::TimeSlice;
+use crate::plan::cluster::{self, ClusterBy};
 use crate::plan::dump::{Chosen, choose_relations, unreadable};
 use crate::plan::selection::TableSelection;
 use crate::store::{Staging, Vault};
@@ -44,6 +45,8 @@ pub struct DumpRequest {
     pub selection: TableSelection,
     /// Row conditions by table pattern.
     pub conditions: Vec<(Pattern, String)>,
+    /// Columns in whose order rows are stored, by table pattern.
+    pub cluster_by: ClusterBy,
     /// Only the schema.
     pub schema_only: bool,
     /// Only the rows.
@@ -86,6 +89,7 @@ impl DumpRequest {
             database,
             selection: TableSelection::default(),
             conditions: Vec::new(),
+            cluster_by: Vec::new(),
             schema_only: false,
             data_only: false,
             tag: None,
@@ -152,6 +156,9 @@ pub struct TableReport {
     pub units: usize,
     /// Values in the exceptions sidecar.
     pub exceptions: u64,
+    /// Rows that `--cluster-by` put in order; none where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clustered: Option<u64>,
 }
 
 /// What the phases hand on to each other.
@@ -188,6 +195,7 @@ pub async fn dump(vault: &Vault, request: &DumpRequest, services: &Services) -> 
     let survey = source.survey(&[]).await?;
     let chosen = choose_relations(&survey.relations, &request.selection, facts.in_recovery);
     strictly_matched(request, &survey.relations)?;
+    cluster::check(&chosen.tables, &request.cluster_by)?;
     permitted(&facts, &chosen)?;
     timescale::permitted(request, survey.timescale.as_ref(), &chosen)?;
     if request.dry_run {
@@ -319,9 +327,10 @@ async fn find_pg_dump(request: &DumpRequest, major: u32) -> Result<Option<PgDump
 fn strictly_matched(request: &DumpRequest, relations: &[Relation]) -> Result<(), OpsError> {
     let names: Vec<&TableName> = relations.iter().map(|relation| &relation.name).collect();
     let mut missing = request.selection.unmatched(names.iter().copied());
-    let unused =
-        request.conditions.iter().filter(|(pattern, _)| !names.iter().any(|name| pattern.matches(name)));
-    missing.extend(unused.map(|(pattern, _)| pattern.to_string()));
+    let patterns = request.conditions.iter().map(|(pattern, _)| pattern);
+    let patterns = patterns.chain(request.cluster_by.iter().map(|(pattern, _)| pattern));
+    let unused = patterns.filter(|pattern| !names.iter().any(|name| pattern.matches(name)));
+    missing.extend(unused.map(ToString::to_string));
     if missing.is_empty() {
         return Ok(());
     }

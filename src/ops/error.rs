@@ -7,6 +7,7 @@ use crate::codec::CodecError;
 use crate::pg::PgError;
 use crate::pg::client_tools::ClientToolError;
 use crate::pipeline::dump::RowPlace;
+use crate::plan::cluster::ClusterError;
 use crate::store::StoreError;
 
 /// What every operation needs from outside.
@@ -178,6 +179,12 @@ impl OpsError {
             Self::Interrupted(_) => return 143,
         };
         code as u8
+    }
+}
+
+impl From<ClusterError> for OpsError {
+    fn from(error: ClusterError) -> Self {
+        Self::Usage(error.to_string())
     }
 }
 

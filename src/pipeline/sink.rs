@@ -51,6 +51,8 @@ pub struct StoredUnit {
     pub exceptions: Vec<u64>,
     /// Bytes of COPY tuples.
     pub copy_bytes: u64,
+    /// Rows that were put in the order of the shape's columns to cluster by.
+    pub clustered: u64,
 }
 
 /// Writes one unit.
@@ -76,8 +78,8 @@ impl UnitSink {
     /// Begins a unit. Its first piece is opened with the first tuple, which may be a large one.
     pub fn begin(target: UnitTarget) -> Self {
         let exceptions = vec![0; target.shape.columns.len()];
-        let stored =
-            StoredUnit { rowset: RowsetDigest::default(), pieces: Vec::new(), exceptions, copy_bytes: 0 };
+        let (rowset, pieces) = (RowsetDigest::default(), Vec::new());
+        let stored = StoredUnit { rowset, pieces, exceptions, copy_bytes: 0, clustered: 0 };
         Self { target, writer: None, stored, plain: false }
     }
 
@@ -174,6 +176,7 @@ fn record(
     };
     stored.rowset += finished.digest;
     stored.copy_bytes += finished.copy_bytes;
+    stored.clustered += finished.clustered;
     for (total, count) in stored.exceptions.iter_mut().zip(&finished.exception_counts) {
         *total += count;
     }

@@ -113,7 +113,9 @@ pub fn piece_shape(table: &Table) -> PieceShape {
             derived: column.derived,
         })
         .collect();
-    PieceShape { columns, metadata: metadata(table) }
+    let place = |name: &String| table.columns.iter().position(|column| column.name == *name);
+    let by = table.clustered.iter().flat_map(|clustered| &clustered.by);
+    PieceShape { columns, metadata: metadata(table), clustered_by: by.filter_map(place).collect() }
 }
 
 /// Everything an analyst's program may want to know about a column, and nothing that changes from backup to backup.
@@ -129,7 +131,12 @@ fn metadata(table: &Table) -> String {
             })
         })
         .collect();
-    serde_json::json!({ "format": "barkeep-schema/1", "table": table.name, "columns": columns }).to_string()
+    let mut metadata =
+        serde_json::json!({ "format": "barkeep-schema/1", "table": table.name, "columns": columns });
+    if let Some(clustered) = &table.clustered {
+        metadata["clustered_by"] = clustered.by.clone().into();
+    }
+    metadata.to_string()
 }
 
 /// Bytes of a large object that one row carries.

@@ -118,6 +118,7 @@ pub fn table_of(relation: &Relation, tree: &Tree, mappings: &[Mapping]) -> Table
         rowset: Default::default(),
         counted: None,
         pages_per_unit: None,
+        clustered: None,
         units: Vec::new(),
     }
 }

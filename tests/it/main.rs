@@ -5,6 +5,7 @@ mod bench_market;
 mod bench_world;
 mod calendars;
 mod checks;
+mod cluster;
 mod connections;
 mod container;
 mod cost;

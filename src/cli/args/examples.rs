@@ -18,6 +18,7 @@ pub(super) const DUMP: &str = "\
 Examples:
   barkeep dump postgres://backup@db.example/trading --vault /backup/vault
   barkeep dump trading -n public -n market -T 'public.scratch_*' -j 4
+  barkeep dump trading --cluster-by market_bars=symbol,ts
   barkeep dump trading -t orders -t trades --tag before-migration --keep forever
   barkeep dump trading --where \"market_bars=ts >= '2026-01-01'\" --dry-run";
 

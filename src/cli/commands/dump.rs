@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::selection::{conditions, patterns, selection};
+use super::selection::{columns, conditions, patterns, selection};
 use crate::cli::CommandResult;
 use crate::cli::args::DumpArgs;
 use crate::cli::context::Context;
@@ -45,9 +45,15 @@ fn request(args: &DumpArgs, context: &Context) -> Result<DumpRequest, OpsError> 
                 .as_slice(),
         )?;
     }
+    let mut cluster_by = columns(&args.cluster_by)?;
+    if cluster_by.is_empty() {
+        let listed = file.cluster_by.iter().map(|(table, columns)| format!("{table}={columns}"));
+        cluster_by = columns(&listed.collect::<Vec<_>>())?;
+    }
     Ok(DumpRequest {
         selection,
         conditions: wanted,
+        cluster_by,
         slice: TimeSlice { since: typed.since, until: typed.until },
         skip_tiered: args.skip_tiered,
         pause_jobs: !args.no_pause_jobs,
@@ -113,6 +119,10 @@ fn row(line: &TableReport, time: String) -> Vec<String> {
         (line.reused > 0)
             .then(|| format!("{} of {} reused", line.reused, plural(line.pieces as u64, "piece"))),
         (line.exceptions > 0).then(|| plural(line.exceptions, "exception")),
+        line.clustered.map(|rows| match rows == line.rows {
+            true => "clustered".to_owned(),
+            false => format!("{} of {} clustered", count(rows), plural(line.rows, "row")),
+        }),
     ];
     vec![
         line.table.to_string(),

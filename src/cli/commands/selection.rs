@@ -4,6 +4,7 @@ use crate::base::TableName;
 use crate::catalog::Pattern;
 use crate::cli::args::dump::TableArgs;
 use crate::ops::OpsError;
+use crate::plan::cluster::ClusterBy;
 use crate::plan::selection::TableSelection;
 
 /// `-t -T -n -N`.
@@ -32,6 +33,20 @@ pub(super) fn conditions(texts: &[String]) -> Result<Vec<(Pattern, String)>, Ops
             OpsError::Usage(format!("--where {text:?} is not TABLE=SQL, as in --where 'orders=id > 100'"))
         })?;
         Ok((pattern(table.trim())?, sql.trim().to_owned()))
+    };
+    texts.iter().map(split).collect()
+}
+
+/// `TABLE=COLUMN[,COLUMN]`.
+pub(super) fn columns(texts: &[String]) -> Result<ClusterBy, OpsError> {
+    let split = |text: &String| {
+        let (table, list) = divide(text).ok_or_else(|| {
+            OpsError::Usage(format!(
+                "--cluster-by {text:?} is not TABLE=COLUMN[,COLUMN], as in --cluster-by bars=symbol"
+            ))
+        })?;
+        let columns = unquoted(list, ',').into_iter().map(name).collect::<Result<_, _>>()?;
+        Ok((pattern(table.trim())?, columns))
     };
     texts.iter().map(split).collect()
 }
@@ -81,6 +96,16 @@ fn name(text: &str) -> Result<String, OpsError> {
     Ok(name)
 }
 
+/// The parts between separators outside double quotes.
+fn unquoted(text: &str, separator: char) -> Vec<&str> {
+    let mut quoted = false;
+    text.split(|letter: char| {
+        quoted ^= letter == '"';
+        letter == separator && !quoted
+    })
+    .collect()
+}
+
 fn divide(text: &str) -> Option<(&str, &str)> {
     let mut quoted = false;
     let (at, _) = text.char_indices().find(|(_, letter)| {
@@ -104,6 +129,18 @@ mod tests {
         assert_eq!((all[0].0.to_string().as_str(), all[0].1.as_str()), ("public.\"a=b\"", "x = '1'"));
         assert!(conditions(&texts("orders")).is_err());
         assert!(conditions(&texts("orders=")).is_err());
+    }
+
+    #[test]
+    fn columns_to_cluster_by_are_names_as_sql_reads_them() {
+        let all = columns(&texts("public.bars = Symbol, \"a,\"\"B\"")).unwrap();
+        assert_eq!(
+            (all[0].0.to_string().as_str(), all[0].1.join(" ").as_str()),
+            ("public.bars", "symbol a,\"B")
+        );
+        for wrong in ["bars", "bars=", "bars=a,", "bars=a\"b"] {
+            assert!(columns(&texts(wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

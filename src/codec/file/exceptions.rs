@@ -63,6 +63,8 @@ pub(super) struct Exceptions<W: Write + Send> {
     writer: Option<ArrowWriter<HashingSink<W>>>,
     runs: Vec<Option<Run>>,
     entries: Vec<Entry>,
+    /// Those of them that are of earlier batches.
+    earlier: usize,
     bytes: usize,
     written: u64,
     zstd_level: i32,
@@ -82,7 +84,7 @@ pub(super) fn sidecar_schema() -> SchemaRef {
 impl<W: Write + Send> Exceptions<W> {
     pub(super) fn new(columns: usize, zstd_level: i32, open: OpenSidecar<W>) -> Self {
         let runs = (0..columns).map(|_| None).collect();
-        Self { open, writer: None, runs, entries: Vec::new(), bytes: 0, written: 0, zstd_level }
+        Self { open, writer: None, runs, entries: Vec::new(), earlier: 0, bytes: 0, written: 0, zstd_level }
     }
 
     pub(super) fn raw(&mut self, column: usize, row: u64, wire: &[u8]) {
@@ -124,14 +126,16 @@ impl<W: Write + Send> Exceptions<W> {
         }
     }
 
-    /// The piece's batch ends here: no later entry has an earlier row.
-    pub(super) fn end_batch(&mut self) -> Result<(), CodecError> {
+    /// The piece's batch ends here: no later entry has an earlier row. Whether any entry is about the batch.
+    pub(super) fn end_batch(&mut self) -> Result<bool, CodecError> {
         (0..self.runs.len()).for_each(|column| self.natural(column));
         self.entries.sort_by_key(|entry| (entry.row, entry.column));
+        let any = self.entries.len() > self.earlier;
         if self.entries.len() >= BATCH_ENTRIES || self.bytes >= BATCH_BYTES {
             self.write()?;
         }
-        Ok(())
+        self.earlier = self.entries.len();
+        Ok(any)
     }
 
     fn write(&mut self) -> Result<(), CodecError> {

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
 
+use super::cluster::Cluster;
 use super::output::Output;
 use super::writer::{PieceLimits, RowGroupDigest};
 use crate::base::Digest;
@@ -18,32 +19,79 @@ use crate::codec::CodecError;
 /// Runs a job on another thread.
 pub type Beside = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
+/// Some rows on their way into a row group.
+pub(super) struct Batch {
+    pub(super) rows: RecordBatch,
+    /// No other will follow.
+    pub(super) last: bool,
+    /// They stay where they are: the sidecar names some of them by their place.
+    pub(super) placed: bool,
+}
+
+/// What is known of a file when it ends.
+pub(super) struct Ended<W> {
+    pub(super) sink: W,
+    pub(super) bytes: u64,
+    pub(super) blake3: Digest,
+    pub(super) row_groups: Vec<RowGroupDigest>,
+    /// Rows that were put in order.
+    pub(super) clustered: u64,
+}
+
 pub(super) struct Groups<W: Write + Send> {
     output: Output<W>,
     limits: PieceLimits,
     /// Rows of the open group.
     rows: usize,
     digests: Vec<RowGroupDigest>,
+    /// Those of them that wait to be put in order, where rows are.
+    cluster: Option<Cluster>,
+    clustered: u64,
 }
 
 impl<W: Write + Send> Groups<W> {
-    pub(super) fn new(output: Output<W>, limits: PieceLimits) -> Self {
-        Self { output, limits, rows: 0, digests: Vec::new() }
+    /// `by`: columns in whose order the rows of a group stand; none for the server's.
+    pub(super) fn new(output: Output<W>, limits: PieceLimits, by: &[usize]) -> Self {
+        let cluster = (!by.is_empty()).then(|| Cluster::new(by.to_vec()));
+        Self { output, limits, rows: 0, digests: Vec::new(), cluster, clustered: 0 }
     }
 
-    /// Writes a batch; a row group that is full closes. `last`: no other will follow.
-    fn write(&mut self, batch: &RecordBatch, last: bool) -> Result<(), CodecError> {
-        let mut at = 0;
-        while at < batch.num_rows() {
-            let rows = (batch.num_rows() - at).min(self.limits.group_rows.saturating_sub(self.rows).max(1));
-            self.output.write(&batch.slice(at, rows), last)?;
+    /// Writes a batch; a row group that is full closes.
+    fn write(&mut self, batch: &Batch) -> Result<(), CodecError> {
+        let (mut at, all) = (0, batch.rows.num_rows());
+        while at < all {
+            let rows = (all - at).min(self.limits.group_rows.saturating_sub(self.rows).max(1));
+            let slice = batch.rows.slice(at, rows);
+            match &mut self.cluster {
+                // Large rows are not held back, and not copied once more.
+                Some(cluster)
+                    if !batch.placed && slice.get_array_memory_size() < self.limits.group_bytes / 4 =>
+                {
+                    cluster.push(slice);
+                }
+                _ => {
+                    self.release()?;
+                    self.output.write(&slice, if batch.last { rows } else { self.limits.group_rows })?;
+                }
+            }
             self.rows += rows;
             at += rows;
-            if self.rows >= self.limits.group_rows || self.output.memory() >= self.limits.group_bytes {
+            let held = self.cluster.as_ref().map_or(0, Cluster::bytes);
+            if self.rows >= self.limits.group_rows || self.output.memory() + held >= self.limits.group_bytes {
                 self.close()?;
+            } else if held >= self.limits.group_bytes / 2 {
+                self.release()?;
             }
         }
         Ok(())
+    }
+
+    /// Writes what waits to be put in order.
+    fn release(&mut self) -> Result<(), CodecError> {
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        self.clustered += cluster.rows() as u64;
+        let group_rows = self.limits.group_rows;
+        cluster.take(|batch| self.output.write(batch, group_rows))
     }
 
     /// Closes the open row group, if there is one.
@@ -51,20 +99,18 @@ impl<W: Write + Send> Groups<W> {
         if self.rows == 0 {
             return Ok(());
         }
+        self.release()?;
         let (offset, length, blake3) = self.output.end_group()?;
         let rows = std::mem::take(&mut self.rows) as u64;
         self.digests.push(RowGroupDigest { offset, length, rows, blake3 });
         Ok(())
     }
 
-    /// Ends the file with one more note in its footer: the sink, its bytes and their hash, and its row groups.
-    pub(super) fn finish(
-        mut self,
-        note: KeyValue,
-    ) -> Result<(W, u64, Digest, Vec<RowGroupDigest>), CodecError> {
+    /// Ends the file with one more note in its footer.
+    fn finish(mut self, note: KeyValue) -> Result<Ended<W>, CodecError> {
         self.close()?;
         let (sink, bytes, blake3) = self.output.finish(note)?;
-        Ok((sink, bytes, blake3, self.digests))
+        Ok(Ended { sink, bytes, blake3, row_groups: self.digests, clustered: self.clustered })
     }
 }
 
@@ -97,14 +143,14 @@ impl<W: Write + Send + 'static> Encoder<W> {
     }
 
     /// Waits for the batch before, then encodes this one: beside the caller if more will follow.
-    pub(super) fn write(&mut self, batch: RecordBatch, last: bool) -> Result<(), CodecError> {
+    pub(super) fn write(&mut self, batch: Batch) -> Result<(), CodecError> {
         let mut groups = self.take()?;
         self.bytes = groups.output.bytes() as u64;
         match &self.beside {
-            Some(beside) if !last => {
+            Some(beside) if !batch.last => {
                 let (done, groups_back) = mpsc::channel();
                 beside(Box::new(move || {
-                    let written = groups.write(&batch, false);
+                    let written = groups.write(&batch);
                     drop(batch);
                     // Nobody listens where the dump was given up.
                     let _ = done.send((groups, written));
@@ -112,7 +158,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
                 self.groups = Place::Beside(groups_back);
             }
             _ => {
-                groups.write(&batch, last)?;
+                groups.write(&batch)?;
                 self.groups = Place::Here(groups);
             }
         }
@@ -135,10 +181,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
         self.bytes
     }
 
-    pub(super) fn finish(
-        mut self,
-        note: KeyValue,
-    ) -> Result<(W, u64, Digest, Vec<RowGroupDigest>), CodecError> {
+    pub(super) fn finish(mut self, note: KeyValue) -> Result<Ended<W>, CodecError> {
         self.take()?.finish(note)
     }
 
@@ -182,31 +225,32 @@ mod tests {
         }
     }
 
-    fn encoder(beside: Beside) -> (Encoder<Full>, RecordBatch) {
+    fn encoder(beside: Beside) -> (Encoder<Full>, impl Fn() -> Batch) {
         let column = ColumnShape { name: "c".into(), mapping: Mapping::Int32, derived: false };
-        let shape = PieceShape { columns: vec![column], metadata: String::new() };
+        let shape = PieceShape { columns: vec![column], metadata: String::new(), clustered_by: Vec::new() };
         let limits = PieceLimits { group_rows: 2, ..PieceLimits::default() };
         let output = Output::new(Full(16), &shape, limits);
         let schema = output.schema().clone();
-        let mut encoder = Encoder::new(Groups::new(output, limits));
+        let mut encoder = Encoder::new(Groups::new(output, limits, &[]));
         encoder.use_threads(beside);
         let values = Arc::new(Int32Array::from(vec![1, 2, 3]));
-        (encoder, RecordBatch::try_new(schema, vec![values]).unwrap())
+        let rows = RecordBatch::try_new(schema, vec![values]).unwrap();
+        (encoder, move || Batch { rows: rows.clone(), last: false, placed: false })
     }
 
     #[test]
     fn an_error_on_the_other_thread_ends_the_file() {
         let (mut encoder, batch) = encoder(Arc::new(|job| drop(std::thread::spawn(job))));
-        encoder.write(batch.clone(), false).unwrap();
-        let error = encoder.write(batch.clone(), false).unwrap_err().to_string();
+        encoder.write(batch()).unwrap();
+        let error = encoder.write(batch()).unwrap_err().to_string();
         assert!(!error.contains("ended"), "the disk's own error comes first: {error}");
-        assert!(encoder.write(batch, false).is_err());
+        assert!(encoder.write(batch()).is_err());
     }
 
     #[test]
     fn a_thread_that_never_answers_is_an_error() {
         let (mut encoder, batch) = encoder(Arc::new(drop));
-        encoder.write(batch, false).unwrap();
+        encoder.write(batch()).unwrap();
         assert!(encoder.wait().is_err());
     }
 }

@@ -98,7 +98,7 @@ mod tests {
 
     fn limits(mapping: Mapping) -> Limits {
         let column = ColumnShape { name: "c".into(), mapping, derived: false };
-        let shape = PieceShape { columns: vec![column], metadata: String::new() };
+        let shape = PieceShape { columns: vec![column], metadata: String::new(), clustered_by: Vec::new() };
         Limits::of_piece(&shape, PieceBounds { rows: 1, copy_bytes: 1000 })
     }
 

@@ -5,6 +5,7 @@
 
 mod auction;
 mod batches;
+mod cluster;
 mod exceptions;
 mod footer;
 mod groups;
@@ -20,6 +21,7 @@ mod thrift;
 mod writer;
 
 pub use batches::{BatchReader, ViewColumn, view_type};
+pub use cluster::has_order;
 pub use exceptions::FinishedExceptions;
 pub use groups::Beside;
 pub use reader::{PieceBounds, PieceReader};

@@ -38,11 +38,11 @@ impl<W: Write + Send> Output<W> {
         &self.schema
     }
 
-    /// Writes a batch. `last`: no other will follow.
-    pub(super) fn write(&mut self, batch: &RecordBatch, last: bool) -> Result<(), CodecError> {
+    /// Writes a batch of a row group that will have `group_rows`, if memory lasts.
+    pub(super) fn write(&mut self, batch: &RecordBatch, group_rows: usize) -> Result<(), CodecError> {
         if self.writer.is_none() {
             let parquet = parquet_schema(&self.shape)?;
-            let choices = self.choose(batch, last, has_room_for_dictionaries(&parquet))?;
+            let choices = self.choose(batch, group_rows, has_room_for_dictionaries(&parquet))?;
             self.begin(parquet, &choices)?;
         }
         Ok(self.open()?.write(batch)?)
@@ -52,7 +52,7 @@ impl<W: Write + Send> Output<W> {
     fn choose(
         &self,
         batch: &RecordBatch,
-        last: bool,
+        group_rows: usize,
         dictionaries: bool,
     ) -> Result<Vec<(ColumnPath, Choice)>, CodecError> {
         let mut choices = Vec::new();
@@ -61,7 +61,7 @@ impl<W: Write + Send> Output<W> {
         }
         let rows = batch.num_rows();
         let by_bytes = self.limits.group_bytes.saturating_mul(rows) / batch.get_array_memory_size().max(1);
-        let group_rows = if last { rows } else { self.limits.group_rows.min(by_bytes) };
+        let group_rows = group_rows.min(by_bytes.max(rows));
         let terms = Terms { group_rows, level: self.limits.zstd_level, dictionaries };
         for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
             let choice = auction::choose(array, terms)?;

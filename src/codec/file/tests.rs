@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::{Digest, RowsetDigest};
 use crate::codec::CodecError;
-use crate::codec::column::canonicalise;
 use crate::codec::column::samples::all;
+use crate::codec::column::{arrow_type, canonicalise};
 use crate::codec::rowset::RowHasher;
 use crate::codec::shape::{ColumnShape, PieceShape};
 use crate::manifest::Mapping;
@@ -28,7 +28,8 @@ fn shape(mappings: &[Mapping], derived: usize) -> PieceShape {
         mapping: mapping.clone(),
         derived: at >= kept,
     };
-    PieceShape { columns: mappings.iter().enumerate().map(column).collect(), metadata: "{\"v\":1}".into() }
+    let columns = mappings.iter().enumerate().map(column).collect();
+    PieceShape { columns, metadata: "{\"v\":1}".into(), clustered_by: Vec::new() }
 }
 
 fn tuple(fields: &[Option<Vec<u8>>]) -> Vec<u8> {
@@ -124,12 +125,20 @@ fn digest(tuples: &[Vec<u8>]) -> RowsetDigest {
     digest
 }
 
+fn sorted(mut tuples: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    tuples.sort();
+    tuples
+}
+
 fn check(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
     let written = write(shape, rows, limits);
     let finished = &written.finished;
     let expected = canonical(shape, rows);
-    assert_eq!(read(&written, shape).unwrap(), expected);
     assert_eq!(finished.digest, digest(&expected));
+    match shape.clustered_by.is_empty() {
+        true => assert_eq!(read(&written, shape).unwrap(), expected),
+        false => assert_eq!(sorted(read(&written, shape).unwrap()), sorted(expected)),
+    }
     assert_eq!(finished.rows, rows.len() as u64);
     assert_eq!(finished.bytes, written.piece.len() as u64);
     assert_eq!(finished.blake3, Digest::of(&written.piece));
@@ -373,6 +382,7 @@ proptest! {
         derived in 0..3usize,
         group_rows in 1..20usize,
         batch_rows in 1..20usize,
+        by in proptest::collection::vec(any::<proptest::sample::Index>(), 0..3),
     ) {
         let samples: Vec<_> = all();
         let chosen: Vec<_> = columns.iter().map(|at| &samples[at.index(samples.len())]).collect();
@@ -389,9 +399,40 @@ proptest! {
                 }).collect()
             })
             .collect();
-        let shape = shape(&mappings, derived.min(mappings.len()));
+        let mut shape = shape(&mappings, derived.min(mappings.len()));
+        let ordered: Vec<usize> =
+            (0..mappings.len()).filter(|column| has_order(&arrow_type(&mappings[*column]))).collect();
+        if !ordered.is_empty() {
+            shape.clustered_by = by.iter().map(|at| ordered[at.index(ordered.len())]).collect();
+        }
         check(&shape, &rows, PieceLimits { group_rows, batch_rows, ..PieceLimits::default() });
     }
+}
+
+#[test]
+fn rows_are_clustered_but_for_those_that_the_sidecar_names_by_their_place() {
+    let number = Mapping::Decimal { precision: 4, scale: 1, display_scale: 1 };
+    let (whole, not_a_number) = (numeric(&[3, 1000], 0, 1), numeric(&[], 0xC000, 0));
+    let mut shape = shape(&[Mapping::Int32, number], 0);
+    shape.clustered_by = vec![0];
+    let row = |(at, key): (usize, &i32)| {
+        let value = if at == 4 { &not_a_number } else { &whole };
+        vec![Some(key.to_be_bytes().to_vec()), Some(value.clone())]
+    };
+    // Batches of three, groups of seven; the second batch has the value that is none.
+    let rows: Vec<Row> = [9, 5, 7, 6, 4, 2, 8, 3, 3, 1, 2, 1].iter().enumerate().map(row).collect();
+    let written = check(&shape, &rows, limits());
+    let tuples = read(&written, &shape).unwrap();
+    let keys: Vec<u8> = tuples.iter().map(|tuple| tuple[9]).collect();
+    assert_eq!(keys, [5, 7, 9, 6, 4, 2, 8, 1, 1, 2, 3, 3]);
+    assert_eq!(tuples[4], tuple(&rows[4]), "the row of the sidecar");
+    assert_eq!(written.finished.clustered, 9);
+}
+
+/// The wire form of a numeric: groups of four digits, the sign, the display scale.
+fn numeric(groups: &[u16], sign: u16, dscale: u16) -> Vec<u8> {
+    let head = [groups.len() as u16, 0, sign, dscale];
+    head.iter().chain(groups).flat_map(|part| part.to_be_bytes()).collect()
 }
 
 #[test]

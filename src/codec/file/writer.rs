@@ -12,7 +12,7 @@ use arrow_schema::SchemaRef;
 use parquet::file::metadata::KeyValue;
 
 use super::exceptions::{Exceptions, FinishedExceptions};
-use super::groups::{Beside, Encoder, Groups};
+use super::groups::{Batch, Beside, Encoder, Ended, Groups};
 use super::output::Output;
 use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
@@ -89,6 +89,8 @@ pub struct FinishedPiece {
     pub exception_counts: Vec<u64>,
     /// Bytes of all tuples as they were pushed, derived columns included.
     pub copy_bytes: u64,
+    /// Rows in the order of the shape's columns to cluster by.
+    pub clustered: u64,
 }
 
 /// The sinks of a finished piece, complete but not made durable.
@@ -154,7 +156,7 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
             limits,
             columns: shape.columns.iter().map(Column::new).collect(),
             schema: output.schema().clone(),
-            encoder: Encoder::new(Groups::new(output, limits)),
+            encoder: Encoder::new(Groups::new(output, limits, &shape.clustered_by)),
             exceptions: Exceptions::new(columns, limits.zstd_level, open_sidecar),
             exception_counts: vec![0; columns],
             rows: 0,
@@ -276,8 +278,9 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
             placeholder.append_nulls(self.batch_rows);
             arrays.push(std::sync::Arc::new(placeholder.finish()));
         }
-        self.encoder.write(RecordBatch::try_new(self.schema.clone(), arrays)?, last)?;
-        self.exceptions.end_batch()?;
+        let rows = RecordBatch::try_new(self.schema.clone(), arrays)?;
+        let placed = self.exceptions.end_batch()?;
+        self.encoder.write(Batch { rows, last, placed })?;
         (self.batch_rows, self.batch_bytes) = (0, 0);
         Ok(())
     }
@@ -292,7 +295,7 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
         let entries = self.exceptions.entries();
         let note = KeyValue::new(EXCEPTIONS_KEY.to_owned(), entries.to_string());
         let sidecar = self.exceptions.finish()?;
-        let (piece, bytes, blake3, row_groups) = self.encoder.finish(note)?;
+        let Ended { sink: piece, bytes, blake3, row_groups, clustered } = self.encoder.finish(note)?;
         let (exceptions, sidecar) = sidecar.unzip();
         let finished = FinishedPiece {
             rows: self.rows,
@@ -303,6 +306,7 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
             exceptions,
             exception_counts: self.exception_counts,
             copy_bytes: self.copy_bytes,
+            clustered,
         };
         Ok((finished, FinishedSinks { piece, sidecar }))
     }

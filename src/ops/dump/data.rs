@@ -15,6 +15,7 @@ use crate::ops::OpsError;
 use crate::pg::Locked;
 use crate::pipeline::dump::{ChangedUnit, DumpError, Lanes, Reading, UnitJob};
 use crate::pipeline::sink::{SinkError, StoredUnit, UnitTarget};
+use crate::plan::cluster::clustered;
 use crate::plan::copy::{copy_out, large_object_sql};
 use crate::plan::dump::{columns_to_profile, mappings, too_many, trees, widened};
 use crate::plan::mapping::NumericProfile;
@@ -107,6 +108,7 @@ impl Run<'_> {
             let mappings = mappings(relation, &self.facts, &known, before);
             let mut table = table_of(relation, tree, &mappings);
             table.condition = self.condition(relation, table.condition.take(), tree.root.as_ref());
+            table.clustered = clustered(&table, tree.root.as_ref(), &self.request.cluster_by)?;
             let chunked = self.chunked(relation, table.condition.clone());
             let units = match &chunked {
                 Some(chunked) => {
@@ -203,6 +205,7 @@ impl Run<'_> {
             rowset: Default::default(),
             counted: None,
             pages_per_unit: None,
+            clustered: None,
             units: Vec::new(),
         };
         let units = vec![UnitPlan { table: index, unit: 0, pages: None, weight: 0 }];
@@ -364,6 +367,7 @@ impl Run<'_> {
                 });
                 table.units.push(Unit { from_page, chunk, rowset: stored.rowset, pieces });
                 table.rowset += stored.rowset;
+                table.clustered.iter_mut().for_each(|clustered| clustered.rows += stored.clustered);
                 // Of late units too: those of the others were counted to decide on the mapping.
                 let columns = table.columns.iter_mut().zip(&stored.exceptions);
                 columns.for_each(|(column, count)| column.exceptions += count);

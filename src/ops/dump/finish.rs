@@ -269,6 +269,7 @@ fn table_report(manifest: &Manifest, table: &Table) -> TableReport {
         reused: pieces.iter().filter(|piece| piece.reused_from.is_some()).count(),
         units: table.units.len(),
         exceptions: table.columns.iter().map(|column| column.exceptions).sum(),
+        clustered: table.clustered.as_ref().map(|clustered| clustered.rows),
     }
 }
 
@@ -301,6 +302,7 @@ pub(super) fn dry_run(
                     None => crate::plan::units::split(0, relation, pages).len(),
                 },
                 exceptions: 0,
+                clustered: None,
             }
         })
         .collect();
