@@ -63,7 +63,7 @@ pub struct DumpArgs {
     /// End at a row of more bytes than this, and say which it is: 64M, 1G (powers of 1024). Memory is for four of the largest row
     #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = row_bytes)]
     pub max_row: u64,
-    /// Store the rows of TABLE in the order of these columns, in short runs; restores do not mind
+    /// Store the rows of TABLE in the order of these columns, in runs of 32 MiB: smaller files, for more of the processor
     #[arg(long, value_name = "TABLE=COLUMN[,COLUMN]")]
     pub cluster_by: Vec<String>,
     /// A name to find this backup by

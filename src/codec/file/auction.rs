@@ -160,8 +160,9 @@ fn bytes_a_value(
         |array: &ArrayRef| Ok::<_, CodecError>(written(array, None, Compression::UNCOMPRESSED)?.dictionary);
     let all = size(array)?.max(1.0);
     // Distinct values grow as a power of the rows (Heaps' law); its exponent shows between half of the rows and all of them.
-    let (fewer, more) = (size(&grown.slice(0, grown.len() / 2))?, size(grown)?);
-    let exponent = (more / fewer.max(1.0)).log2().clamp(0.0, 1.0);
+    let half = grown.len() / 2;
+    let fewer = if half == array.len() { all } else { size(&grown.slice(0, half))?.max(1.0) };
+    let exponent = (size(grown)? / fewer).log2().clamp(0.0, 1.0);
     let group = (group_rows as f64).max(rows);
     let full = (DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 / all).max(1.0);
     let growth = (group / rows).powf(exponent).min(full);

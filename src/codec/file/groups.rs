@@ -70,7 +70,7 @@ impl<W: Write + Send> Groups<W> {
                     cluster.push(slice);
                 }
                 _ => {
-                    self.release()?;
+                    self.release(self.limits.group_rows)?;
                     self.output.write(&slice, if batch.last { rows } else { self.limits.group_rows })?;
                 }
             }
@@ -80,17 +80,16 @@ impl<W: Write + Send> Groups<W> {
             if self.rows >= self.limits.group_rows || self.output.memory() + held >= self.limits.group_bytes {
                 self.close()?;
             } else if held >= self.limits.group_bytes / 2 {
-                self.release()?;
+                self.release(self.limits.group_rows)?;
             }
         }
         Ok(())
     }
 
-    /// Writes what waits to be put in order.
-    fn release(&mut self) -> Result<(), CodecError> {
+    /// Writes what waits to be put in order, into a group that will have so many rows.
+    fn release(&mut self, group_rows: usize) -> Result<(), CodecError> {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         self.clustered += cluster.rows() as u64;
-        let group_rows = self.limits.group_rows;
         cluster.take(|batch| self.output.write(batch, group_rows))
     }
 
@@ -99,7 +98,7 @@ impl<W: Write + Send> Groups<W> {
         if self.rows == 0 {
             return Ok(());
         }
-        self.release()?;
+        self.release(self.rows)?;
         let (offset, length, blake3) = self.output.end_group()?;
         let rows = std::mem::take(&mut self.rows) as u64;
         self.digests.push(RowGroupDigest { offset, length, rows, blake3 });

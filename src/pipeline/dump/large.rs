@@ -69,7 +69,7 @@ impl Lanes<'_> {
     /// Puts the place of a row that was too large into the error, by a new connection: the old one's transaction has failed.
     pub(super) async fn placed_by_a_new_lane(&self, error: DumpError, job: &UnitJob) -> DumpError {
         let Some(which) = Which::of(&error).filter(|_| job.reading == Reading::Table) else { return error };
-        self.placed(error, job, async {
+        self.placed(error, job, which, async {
             let lane = self.locked.lane(self.version).await?;
             // Behind a queued ALTER there is nothing to be had but its number.
             match lane.try_lock(&job.name).await? {
@@ -83,7 +83,7 @@ impl Lanes<'_> {
     /// The same for a chunk.
     pub(super) async fn placed_in_a_chunk(&self, error: DumpError, job: &UnitJob) -> DumpError {
         let Some(which) = Which::of(&error) else { return error };
-        self.placed(error, job, async {
+        self.placed(error, job, which, async {
             let lane = self.locked.chunk_lane().await?;
             lane.begin(Some(&self.locked.snapshot.name), self.patience).await?;
             self.find(lane.session(), job, which).await
@@ -97,7 +97,7 @@ impl Lanes<'_> {
         self.locked.run("SAVEPOINT reading").await?;
         match self.receive(self.locked.own_lane(), job).await {
             Err(error) => match Which::of(&error) {
-                Some(which) => Err(self.placed(error, job, self.find_as_leader(job, which)).await),
+                Some(which) => Err(self.placed(error, job, which, self.find_as_leader(job, which)).await),
                 None => Err(error),
             },
             Ok(received) => {
@@ -126,10 +126,15 @@ impl Lanes<'_> {
         &self,
         error: DumpError,
         job: &UnitJob,
+        which: Which,
         finding: impl Future<Output = Result<Option<Found>, PgError>>,
     ) -> DumpError {
-        let text = format!("{}: a row is too large; looking for it", job.name);
-        self.events.emit(Event::Warning(text));
+        let what = match which {
+            Which::Refused => "a row is too large",
+            // Which of its limits, the server says in words only.
+            Which::Unsendable => "a row is beyond what the server can send, it seems",
+        };
+        self.events.emit(Event::Warning(format!("{}: {what}; looking for it", job.name)));
         let found = finding.await.unwrap_or_else(|error| {
             // Compressed rows have none. What went wrong is the row's size, not this.
             tracing::debug!(%error, table = %job.name, "the row's place cannot be found");
