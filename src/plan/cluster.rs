@@ -41,14 +41,17 @@ fn asked<'a>(table: &TableName, root: Option<&TableName>, all: &'a ClusterBy) ->
     all.iter().find(|(pattern, _)| matches(pattern)).map(|(_, columns)| columns)
 }
 
+fn no_column<'a>(table: &TableName, column: &str, has: impl Iterator<Item = &'a String>) -> ClusterError {
+    ClusterError::NoColumn { table: table.clone(), column: column.to_owned(), has: has.cloned().collect() }
+}
+
 /// Whether all tables have the columns, before anything is locked.
 pub fn check(tables: &[Relation], all: &ClusterBy) -> Result<(), ClusterError> {
     for table in tables {
-        let names = || table.columns.iter().map(|column| column.name.clone());
-        let columns = asked(&table.name, None, all).into_iter().flatten();
-        if let Some(column) = columns.into_iter().find(|column| names().all(|name| name != **column)) {
-            let (table, column) = (table.name.clone(), column.clone());
-            return Err(ClusterError::NoColumn { table, column, has: names().collect() });
+        let has = || table.columns.iter().map(|column| &column.name);
+        let mut columns = asked(&table.name, None, all).into_iter().flatten();
+        if let Some(column) = columns.find(|column| has().all(|name| name != *column)) {
+            return Err(no_column(&table.name, column, has()));
         }
     }
     Ok(())
@@ -62,15 +65,12 @@ pub fn clustered(
 ) -> Result<Option<Clustered>, ClusterError> {
     let Some(by) = asked(&table.name, root, all) else { return Ok(None) };
     for name in by {
-        let has = || table.columns.iter().map(|column| column.name.clone()).collect();
-        let (table_name, column) = (table.name.clone(), name.clone());
-        match table.columns.iter().find(|column| column.name == *name) {
-            None => return Err(ClusterError::NoColumn { table: table_name, column, has: has() }),
-            Some(found) if !has_order(&arrow_type(&found.mapping)) => {
-                let type_sql = found.type_sql.clone();
-                return Err(ClusterError::NoOrder { table: table_name, column, type_sql });
-            }
-            Some(_) => {}
+        let found = table.columns.iter().find(|column| column.name == *name);
+        let has = table.columns.iter().map(|column| &column.name);
+        let found = found.ok_or_else(|| no_column(&table.name, name, has))?;
+        if !has_order(&arrow_type(&found.mapping)) {
+            let (table, column, type_sql) = (table.name.clone(), name.clone(), found.type_sql.clone());
+            return Err(ClusterError::NoOrder { table, column, type_sql });
         }
     }
     Ok(Some(Clustered { by: by.clone(), rows: 0 }))
