@@ -14,6 +14,9 @@ use arrow_select::interleave::interleave;
 
 use crate::codec::CodecError;
 
+/// Bytes that are held, about: bars of 200 symbols come in runs of two thousand.
+pub(super) const RUN: usize = 32 << 20;
+
 /// Rows and bytes that are handed out at once.
 const BATCH_ROWS: usize = 16_384;
 const BATCH_BYTES: usize = 4 << 20;
@@ -51,6 +54,11 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn new(by: Vec<usize>) -> Self {
         Self { by, batches: Vec::new(), bytes: 0 }
+    }
+
+    /// Large rows are not held back, and not copied once more.
+    pub(super) fn takes(&self, batch: &RecordBatch) -> bool {
+        batch.get_array_memory_size() < RUN / 2
     }
 
     pub(super) fn push(&mut self, batch: RecordBatch) {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
 
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster};
 use super::output::Output;
 use super::writer::{PieceLimits, RowGroupDigest};
 use crate::base::Digest;
@@ -63,10 +63,7 @@ impl<W: Write + Send> Groups<W> {
             let rows = (all - at).min(self.limits.group_rows.saturating_sub(self.rows).max(1));
             let slice = batch.rows.slice(at, rows);
             match &mut self.cluster {
-                // Large rows are not held back, and not copied once more.
-                Some(cluster)
-                    if !batch.placed && slice.get_array_memory_size() < self.limits.group_bytes / 4 =>
-                {
+                Some(cluster) if !batch.placed && cluster.takes(&slice) => {
                     cluster.push(slice);
                 }
                 _ => {
@@ -79,7 +76,7 @@ impl<W: Write + Send> Groups<W> {
             let held = self.cluster.as_ref().map_or(0, Cluster::bytes);
             if self.rows >= self.limits.group_rows || self.output.memory() + held >= self.limits.group_bytes {
                 self.close()?;
-            } else if held >= self.limits.group_bytes / 2 {
+            } else if held >= cluster::RUN {
                 self.release(self.limits.group_rows)?;
             }
         }
