@@ -21,26 +21,9 @@ pub(super) const RUN: usize = 32 << 20;
 const BATCH_ROWS: usize = 16_384;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Whether rows can be put into the order of such a column.
+/// Whether rows can be put into the order of such a column: Arrow makes dictionaries of all but these.
 pub fn has_order(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::UInt32
-            | DataType::UInt64
-            | DataType::Decimal64(..)
-            | DataType::Decimal128(..)
-            | DataType::Timestamp(..)
-            | DataType::Date32
-            | DataType::Time64(_)
-            | DataType::Float32
-            | DataType::Float64
-            | DataType::Utf8
-            | DataType::Binary
-            | DataType::FixedSizeBinary(_)
-    )
+    !data_type.is_nested() && *data_type != DataType::Boolean
 }
 
 /// Rows that wait to be put in order.
