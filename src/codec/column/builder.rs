@@ -19,6 +19,7 @@ use arrow_schema::DataType;
 use super::cells::{Bits, Strings, Validity, take_items};
 use super::nested::Nested;
 use super::printed::Form;
+use super::quick::Quick;
 use super::types::DIGITS_64;
 use super::{arrow_type, fits, numeric, scalar};
 use crate::codec::CodecError;
@@ -52,7 +53,7 @@ enum Cells {
     UInt64(Vec<u64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Decimal64 { values: Vec<i64>, precision: u8, scale: u8, display_scale: u16 },
+    Decimal64 { values: Vec<i64>, quick: Quick, precision: u8, scale: u8, display_scale: u16 },
     Decimal { values: Vec<i128>, precision: u8, scale: u8, display_scale: u16 },
     Utf8(Strings),
     Timestamp(Vec<i64>),
@@ -80,7 +81,13 @@ impl Cells {
             Mapping::Float32 => Cells::Float32(Vec::new()),
             Mapping::Float64 => Cells::Float64(Vec::new()),
             &Mapping::Decimal { precision, scale, display_scale } if precision <= DIGITS_64 => {
-                Cells::Decimal64 { values: Vec::new(), precision, scale, display_scale }
+                Cells::Decimal64 {
+                    values: Vec::new(),
+                    quick: Quick::new(precision, scale),
+                    precision,
+                    scale,
+                    display_scale,
+                }
             }
             &Mapping::Decimal { precision, scale, display_scale } => {
                 Cells::Decimal { values: Vec::new(), precision, scale, display_scale }
@@ -106,13 +113,28 @@ impl ColumnBuilder {
     /// Adds one value, `None` for NULL. After an error the builder must not be used any more.
     #[inline]
     pub fn push(&mut self, wire: Option<&[u8]>) -> Result<Pushed, CodecError> {
-        let Some(wire) = wire else {
-            self.push_null()?;
-            return Ok(Pushed::Natural);
-        };
+        match wire {
+            Some(wire) => self.push_first(wire, wire.len()),
+            None => {
+                self.push_null()?;
+                Ok(Pushed::Natural)
+            }
+        }
+    }
+
+    /// Adds the value in the first `length` of these bytes; what stands behind them belongs to others, and lets values be read
+    /// in larger pieces than they have.
+    #[inline]
+    pub(crate) fn push_first(&mut self, bytes: &[u8], length: usize) -> Result<Pushed, CodecError> {
+        let wire = &bytes[..length];
         let pushed = match &mut self.cells {
-            Cells::Decimal64 { values, precision, scale, display_scale } => {
-                if let Some((value, dscale)) = numeric::to_scaled_64(wire, *precision, *scale)? {
+            Cells::Decimal64 { values, quick, precision, scale, display_scale } => {
+                let read = bytes.first_chunk().and_then(|bytes| quick.read(bytes, length));
+                let read = match read {
+                    Some(read) => Some(read),
+                    None => numeric::to_scaled_64(wire, *precision, *scale)?,
+                };
+                if let Some((value, dscale)) = read {
                     values.push(value);
                     self.validity.push_valid();
                     return Ok(displayed(dscale, *display_scale));
@@ -134,7 +156,7 @@ impl ColumnBuilder {
             Cells::Int32(values) => append(values, Some(i32::from_be_bytes(exact(wire)?))),
             Cells::Float64(values) => append(values, Some(f64::from_be_bytes(exact(wire)?))),
             Cells::Utf8(text) => {
-                let valid = std::str::from_utf8(wire).is_ok();
+                let valid = simdutf8::basic::from_utf8(wire).is_ok();
                 if valid {
                     text.push(wire)?;
                 }

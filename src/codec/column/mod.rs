@@ -14,6 +14,7 @@ mod half;
 mod nested;
 mod numeric;
 mod printed;
+mod quick;
 mod scalar;
 mod text;
 mod types;

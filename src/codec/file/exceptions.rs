@@ -62,6 +62,8 @@ pub(super) struct Exceptions<W: Write + Send> {
     open: OpenSidecar<W>,
     writer: Option<ArrowWriter<HashingSink<W>>>,
     runs: Vec<Option<Run>>,
+    /// How many of them there are: mostly none, which is seen without looking at each.
+    open_runs: usize,
     entries: Vec<Entry>,
     /// Those of them that are of earlier batches.
     earlier: usize,
@@ -84,7 +86,17 @@ pub(super) fn sidecar_schema() -> SchemaRef {
 impl<W: Write + Send> Exceptions<W> {
     pub(super) fn new(columns: usize, zstd_level: i32, open: OpenSidecar<W>) -> Self {
         let runs = (0..columns).map(|_| None).collect();
-        Self { open, writer: None, runs, entries: Vec::new(), earlier: 0, bytes: 0, written: 0, zstd_level }
+        Self {
+            open,
+            writer: None,
+            runs,
+            open_runs: 0,
+            entries: Vec::new(),
+            earlier: 0,
+            bytes: 0,
+            written: 0,
+            zstd_level,
+        }
     }
 
     pub(super) fn raw(&mut self, column: usize, row: u64, wire: &[u8]) {
@@ -100,6 +112,7 @@ impl<W: Write + Send> Exceptions<W> {
             Some(run) if run.dscale == dscale => run.last = row,
             _ => {
                 self.natural(column);
+                self.open_runs += 1;
                 self.runs[column] = Some(Run { first: row, last: row, dscale });
             }
         }
@@ -108,7 +121,7 @@ impl<W: Write + Send> Exceptions<W> {
     /// Ends the column's run: this row has a value of its own.
     #[inline]
     pub(super) fn natural(&mut self, column: usize) {
-        if self.runs[column].is_some() {
+        if self.open_runs > 0 {
             self.end_run(column);
         }
     }
@@ -116,6 +129,7 @@ impl<W: Write + Send> Exceptions<W> {
     #[inline(never)]
     fn end_run(&mut self, column: usize) {
         if let Some(run) = self.runs[column].take() {
+            self.open_runs -= 1;
             self.bytes += 64;
             self.entries.push(Entry {
                 column: column as i32,
@@ -176,7 +190,7 @@ impl<W: Write + Send> Exceptions<W> {
         self.end_batch()?;
         self.write()?;
         let Some(writer) = self.writer else { return Ok(None) };
-        let (sink, bytes, blake3) = writer.into_inner()?.finish();
+        let (sink, bytes, blake3) = writer.into_inner()?.finish()?;
         Ok(Some((FinishedExceptions { bytes, blake3, entries: self.written }, sink)))
     }
 }

@@ -116,6 +116,15 @@ impl Column {
         let builder = ColumnBuilder::new(&shape.mapping);
         Self { builder, canonicalised: shape.mapping.needs_canonicalising() }
     }
+
+    /// Makes the value in the first `length` bytes canonical in place and takes it.
+    #[inline]
+    fn push(&mut self, mapping: &Mapping, bytes: &mut [u8], length: usize) -> Result<Pushed, CodecError> {
+        if self.canonicalised {
+            canonicalise(mapping, &mut bytes[..length])?;
+        }
+        self.builder.push_first(bytes, length)
+    }
 }
 
 /// Writes one piece.
@@ -208,15 +217,16 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
             let length = Wire::new(&tuple[at..]).field()?.map(<[u8]>::len);
             at += 4;
             if let Some(length) = length {
-                let wire = &mut tuple[at..at + length];
+                let field = &mut tuple[at..];
                 at += length;
-                let pushed = push(column, &self.shape.columns[index].mapping, wire);
-                match pushed.map_err(|error| error.in_column(&self.shape.columns[index].name))? {
+                let shape = &self.shape.columns[index];
+                let pushed = column.push(&shape.mapping, field, length);
+                match pushed.map_err(|error| error.in_column(&shape.name))? {
                     Pushed::Natural => self.exceptions.natural(index),
                     Pushed::DisplayScale(dscale) => self.exceptions.display_scale(index, self.rows, dscale),
                     Pushed::Exception => {
                         self.exception_counts[index] += 1;
-                        self.exceptions.raw(index, self.rows, wire);
+                        self.exceptions.raw(index, self.rows, &field[..length]);
                     }
                 }
             } else {
@@ -312,13 +322,4 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
         };
         Ok((finished, FinishedSinks { piece, sidecar }))
     }
-}
-
-/// Makes a value canonical in place and takes it.
-#[inline]
-fn push(column: &mut Column, mapping: &Mapping, wire: &mut [u8]) -> Result<Pushed, CodecError> {
-    if column.canonicalised {
-        canonicalise(mapping, wire)?;
-    }
-    column.builder.push(Some(wire))
 }
