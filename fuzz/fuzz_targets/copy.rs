@@ -34,7 +34,7 @@ fn decoded(blocks: &[&[u8]], columns: usize, bound: usize, whole: bool) -> Found
             Ok(())
         };
         let fed = match whole {
-            true => stream.feed_whole(block.to_vec(), &mut row),
+            true => stream.feed_whole(block.to_vec(), &mut row).map(drop),
             false => stream.feed(block, &mut row),
         };
         if let Err(error) = fed {

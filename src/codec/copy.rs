@@ -71,19 +71,26 @@ impl TupleStream {
         self.cut(row)
     }
 
-    /// As [`Self::feed`], with a block that is the stream's to keep: a tuple that fills one is not held twice.
+    /// As [`Self::feed`], with a block that is the stream's to keep: a tuple that fills one is not held twice. Gives memory
+    /// back that it needs no longer: the block's own, where its end was a tuple's.
     pub fn feed_whole(
         &mut self,
         block: Vec<u8>,
         row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>,
-    ) -> Result<(), CodecError> {
-        if self.pending.is_empty() {
+    ) -> Result<Vec<u8>, CodecError> {
+        let emptied = if self.pending.is_empty() {
             self.pending = block;
+            None
         } else {
             self.pending.extend_from_slice(&block);
-            drop(block);
-        }
-        self.cut(row)
+            Some(block)
+        };
+        self.cut(row)?;
+        Ok(match emptied {
+            Some(block) => block,
+            None if self.pending.is_empty() => std::mem::take(&mut self.pending),
+            None => Vec::new(),
+        })
     }
 
     fn cut(&mut self, row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>) -> Result<(), CodecError> {

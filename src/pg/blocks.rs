@@ -5,7 +5,7 @@
 //! is no room the connection is not read, and the server's COPY waits. A row that is too large is not received at all:
 //! its length stands in front of it, and that ends the way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -14,6 +14,9 @@ use crate::codec::copy::MAX_TUPLE;
 
 /// Bytes handed over at once.
 pub const BLOCK: usize = 256 << 10;
+
+/// Memory of a block: it ends behind the row that fills it.
+const SPARE: usize = BLOCK + BLOCK / 4;
 
 /// Bytes on their way. A block that is larger goes when nothing else is.
 const BOUND: usize = 4 * BLOCK;
@@ -30,6 +33,29 @@ pub struct Block {
 #[derive(Debug)]
 pub struct Room {
     _permit: OwnedSemaphorePermit,
+    spare: Arc<Spare>,
+}
+
+impl Room {
+    /// Gives the room back, and with it the memory of its block: the next one is filled where this one was, instead of in pages
+    /// that the kernel has to clear first.
+    pub fn leave(self, mut emptied: Vec<u8>) {
+        // What a large row needed goes back to the system.
+        if (BLOCK..=SPARE).contains(&emptied.capacity()) {
+            emptied.clear();
+            self.spare.lock().push(emptied);
+        }
+    }
+}
+
+/// Memory of blocks that were decoded; never more than there is room for.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A row that was too large to be received.
@@ -52,6 +78,7 @@ enum Sent {
 pub struct Sender {
     blocks: mpsc::UnboundedSender<Sent>,
     room: Arc<Semaphore>,
+    spare: Arc<Spare>,
     pace: Option<Arc<Pace>>,
     /// The largest row that is taken.
     pub(super) largest: usize,
@@ -77,21 +104,27 @@ pub fn channel(pace: Option<Arc<Pace>>) -> (Sender, Receiver) {
 pub fn bounded_channel(pace: Option<Arc<Pace>>, largest: usize) -> (Sender, Receiver) {
     let room = Arc::new(Semaphore::new(BOUND));
     let (sender, receiver) = mpsc::unbounded_channel();
-    let sender = Sender { blocks: sender, room: Arc::clone(&room), pace, largest };
+    let sender = Sender { blocks: sender, room: Arc::clone(&room), spare: Arc::default(), pace, largest };
     (sender, Receiver { blocks: receiver, room, refused: None })
 }
 
 impl Sender {
     /// Waits until so many bytes may come.
     pub(super) fn room(&self, bytes: usize) -> impl Future<Output = Result<Room, Deaf>> + Send + 'static {
-        let (room, pace) = (Arc::clone(&self.room), self.pace.clone());
+        let (room, spare, pace) = (Arc::clone(&self.room), Arc::clone(&self.spare), self.pace.clone());
         async move {
             if let Some(pace) = pace {
                 pace.ready().await;
             }
             let permit = room.acquire_many_owned(bytes.min(BOUND) as u32).await.map_err(|_| Deaf)?;
-            Ok(Room { _permit: permit })
+            Ok(Room { _permit: permit, spare })
         }
+    }
+
+    /// Memory for a block of so many bytes, for which there is room.
+    pub(super) fn block(&self, bytes: usize) -> Vec<u8> {
+        let spare = if bytes <= BLOCK { self.spare.lock().pop() } else { None };
+        spare.unwrap_or_else(|| Vec::with_capacity(if bytes <= BLOCK { SPARE } else { bytes }))
     }
 
     /// Makes the bytes the receiver's own.

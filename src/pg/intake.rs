@@ -131,8 +131,7 @@ impl Filler {
         let room = ready!(asked.as_mut().poll(cx));
         self.asked = None;
         self.room = Some(room?);
-        // A block ends behind the row that fills it.
-        self.block = Vec::with_capacity(self.large.unwrap_or(BLOCK + BLOCK / 4));
+        self.block = self.sender.block(bytes);
         Poll::Ready(Ok(()))
     }
 

@@ -48,13 +48,13 @@ pub async fn of_query(
         let mut stream = TupleStream::new(mappings.len());
         let mut digest = RowsetDigest::default();
         while let Some(Block { bytes, room }) = received.blocking_recv() {
-            stream.feed_whole(bytes, &mut |tuple| {
+            let emptied = stream.feed_whole(bytes, &mut |tuple| {
                 canonical_tuple(&mappings, tuple)?;
                 let hash = hasher.hash(tuple);
                 digest.add_row(&hash);
                 on_row(&hash, tuple)
             })?;
-            drop(room);
+            room.leave(emptied);
         }
         if let Some(refused) = received.refused() {
             let (what, bytes) = ("a row", refused.bytes);

@@ -408,9 +408,9 @@ fn encode(
         if let Some(error) = failed {
             return Err(error.into());
         }
-        fed?;
+        let emptied = fed?;
         sink.settle()?;
-        drop(room);
+        room.leave(emptied);
         let rows = stream.tuples() - told;
         told += rows;
         events.emit(Event::Progress { table: job.name.clone(), rows, bytes });
