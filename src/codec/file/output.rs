@@ -118,13 +118,13 @@ impl<W: Write + Send> Output<W> {
         let writer = self.open()?;
         writer.sync()?;
         debug_assert_eq!(writer.bytes_written() as u64, writer.inner().written());
-        Ok(writer.inner_mut().cut())
+        Ok(writer.inner_mut().cut()?)
     }
 
     /// Ends the file with one more note in its footer: the sink, its bytes and their hash.
     pub(super) fn finish(mut self, note: KeyValue) -> Result<(W, u64, Digest), CodecError> {
         self.open()?.append_key_value_metadata(note);
         let writer = self.writer.ok_or_else(|| CodecError::Piece("its file was not begun".to_owned()))?;
-        Ok(writer.into_inner()?.finish())
+        Ok(writer.into_inner()?.finish()?)
     }
 }
