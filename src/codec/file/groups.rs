@@ -1,11 +1,12 @@
-//! [`Groups`]: batches into row groups of one file, and [`Encoder`]: the same beside the thread that decodes the next batch.
+//! [`Groups`]: batches into row groups of one file, and [`Encoder`]: the same beside the thread that decodes the next batches.
 //!
 //! Encoding and compressing take longer than decoding; done beside it, one lane keeps up with the server where rows are
 //! wide. The file does not depend on it: where a row group ends is decided here, by the batches alone.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
@@ -110,27 +111,49 @@ impl<W: Write + Send> Groups<W> {
     }
 }
 
-/// Row groups, here or on the thread that encodes a batch right now.
+/// Batches that may be on their way before the oldest must be encoded: a row group that closes, or the choice of encodings, takes
+/// as long as several of them, and meanwhile rows should go on coming.
+const AHEAD: usize = 4;
+
+/// Bytes that they may have; a batch that is larger waits for all before it.
+const AHEAD_BYTES: usize = 16 << 20;
+
+/// Row groups, here or on the thread that encodes batches right now.
 pub(super) struct Encoder<W: Write + Send> {
     groups: Place<W>,
     beside: Option<Beside>,
-    /// Bytes of the file and of the open row group, as of the last batch that was waited for.
+    /// Bytes of the file and of the open row group after each of the last batches that are encoded, oldest first.
+    sizes: VecDeque<u64>,
+    /// Bytes as of the batch that was handed over [`AHEAD`] batches ago.
     bytes: u64,
 }
 
-/// The row groups with a batch more, or why not.
-type Written<W> = (Box<Groups<W>>, Result<(), CodecError>);
-
 enum Place<W: Write + Send> {
     Here(Box<Groups<W>>),
-    Beside(Receiver<Written<W>>),
+    Beside(Working<W>),
     /// After an error.
     Nowhere,
 }
 
+/// A thread that encodes batches until there are no more.
+struct Working<W: Write + Send> {
+    batches: Sender<Batch>,
+    encoded: Receiver<Encoded<W>>,
+    /// Bytes of the batches that are on their way.
+    under_way: VecDeque<usize>,
+}
+
+/// What a thread that encodes has to say.
+enum Encoded<W: Write + Send> {
+    /// A batch more, and how large the file is with it.
+    Batch(u64),
+    /// No batch came any more, or one could not be written.
+    Ended(Box<Groups<W>>, Result<(), CodecError>),
+}
+
 impl<W: Write + Send + 'static> Encoder<W> {
     pub(super) fn new(groups: Groups<W>) -> Self {
-        Self { groups: Place::Here(Box::new(groups)), beside: None, bytes: 0 }
+        Self { groups: Place::Here(Box::new(groups)), beside: None, sizes: VecDeque::new(), bytes: 0 }
     }
 
     /// From now on batches that others follow are encoded by `beside`.
@@ -138,27 +161,68 @@ impl<W: Write + Send + 'static> Encoder<W> {
         self.beside = Some(beside);
     }
 
-    /// Waits for the batch before, then encodes this one: beside the caller if more will follow.
+    /// Encodes a batch: beside the caller if more will follow, and when there is room for it.
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), CodecError> {
-        let mut groups = self.take()?;
-        self.bytes = groups.output.bytes() as u64;
-        match &self.beside {
-            Some(beside) if !batch.last => {
-                let (done, groups_back) = mpsc::channel();
-                beside(Box::new(move || {
-                    let written = groups.write(&batch);
-                    drop(batch);
-                    // Nobody listens where the dump was given up.
-                    let _ = done.send((groups, written));
-                }));
-                self.groups = Place::Beside(groups_back);
-            }
+        match self.beside.clone() {
+            Some(beside) if !batch.last => self.hand_over(batch, &beside)?,
             _ => {
+                let mut groups = self.take()?;
                 groups.write(&batch)?;
+                self.sizes.push_back(groups.output.bytes() as u64);
                 self.groups = Place::Here(groups);
             }
         }
+        while self.sizes.len() + self.under_way() > AHEAD {
+            match self.sizes.pop_front() {
+                Some(bytes) => self.bytes = bytes,
+                None => self.wait_for_one()?,
+            }
+        }
         Ok(())
+    }
+
+    fn hand_over(&mut self, batch: Batch, beside: &Beside) -> Result<(), CodecError> {
+        let bytes = batch.rows.get_array_memory_size();
+        while let Place::Beside(working) = &self.groups
+            && !working.under_way.is_empty()
+            && working.under_way.iter().sum::<usize>() + bytes > AHEAD_BYTES
+        {
+            self.wait_for_one()?;
+        }
+        if !matches!(self.groups, Place::Beside(_)) {
+            self.groups = Place::Beside(Working::begin(self.take()?, beside));
+        }
+        let Place::Beside(working) = &mut self.groups else { return Err(ended()) };
+        working.under_way.push_back(bytes);
+        // A thread that has ended said why, which is heard where it is waited for.
+        match working.batches.send(batch) {
+            Ok(()) => Ok(()),
+            Err(_) => self.take().and(Err(ended())),
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        if let Place::Beside(working) = &self.groups { working.under_way.len() } else { 0 }
+    }
+
+    /// Waits until the oldest batch that is on its way is encoded.
+    fn wait_for_one(&mut self) -> Result<(), CodecError> {
+        let Place::Beside(working) = &mut self.groups else { return Err(ended()) };
+        match working.encoded.recv() {
+            Ok(Encoded::Batch(bytes)) => {
+                working.under_way.pop_front();
+                self.sizes.push_back(bytes);
+                Ok(())
+            }
+            Ok(Encoded::Ended(_, written)) => {
+                self.groups = Place::Nowhere;
+                written.and(Err(ended()))
+            }
+            Err(_) => {
+                self.groups = Place::Nowhere;
+                Err(ended())
+            }
+        }
     }
 
     /// The row groups, when no batch is under way.
@@ -171,7 +235,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
         }
     }
 
-    /// Bytes of the file so far, but for the batch that was handed over last. The same for the same rows, whichever thread
+    /// Bytes of the file so far, but for the batches that were handed over last. The same for the same rows, whichever thread
     /// encodes them: where a piece ends depends on it.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -184,12 +248,37 @@ impl<W: Write + Send + 'static> Encoder<W> {
     fn take(&mut self) -> Result<Box<Groups<W>>, CodecError> {
         match std::mem::replace(&mut self.groups, Place::Nowhere) {
             Place::Here(groups) => Ok(groups),
-            Place::Beside(done) => {
-                let (groups, written) = done.recv().map_err(|_| ended())?;
-                written.map(|()| groups)
+            Place::Beside(Working { batches, encoded, .. }) => {
+                drop(batches);
+                loop {
+                    match encoded.recv().map_err(|_| ended())? {
+                        Encoded::Batch(bytes) => self.sizes.push_back(bytes),
+                        Encoded::Ended(groups, written) => return written.map(|()| groups),
+                    }
+                }
             }
             Place::Nowhere => Err(ended()),
         }
+    }
+}
+
+impl<W: Write + Send + 'static> Working<W> {
+    fn begin(mut groups: Box<Groups<W>>, beside: &Beside) -> Self {
+        let (batches, coming) = mpsc::channel::<Batch>();
+        let (say, encoded) = mpsc::channel();
+        beside(Box::new(move || {
+            let mut written = Ok(());
+            for batch in coming {
+                written = groups.write(&batch);
+                drop(batch);
+                // Nobody listens where the dump was given up.
+                if written.is_err() || say.send(Encoded::Batch(groups.output.bytes() as u64)).is_err() {
+                    break;
+                }
+            }
+            let _ = say.send(Encoded::Ended(groups, written));
+        }));
+        Self { batches, encoded, under_way: VecDeque::new() }
     }
 }
 
@@ -237,8 +326,8 @@ mod tests {
     #[test]
     fn an_error_on_the_other_thread_ends_the_file() {
         let (mut encoder, batch) = encoder(Arc::new(|job| drop(std::thread::spawn(job))));
-        encoder.write(batch()).unwrap();
-        let error = encoder.write(batch()).unwrap_err().to_string();
+        let failed = (0..AHEAD + 2).find_map(|_| encoder.write(batch()).err());
+        let error = failed.expect("the disk is full").to_string();
         assert!(!error.contains("ended"), "the disk's own error comes first: {error}");
         assert!(encoder.write(batch()).is_err());
     }
@@ -246,7 +335,7 @@ mod tests {
     #[test]
     fn a_thread_that_never_answers_is_an_error() {
         let (mut encoder, batch) = encoder(Arc::new(drop));
-        encoder.write(batch()).unwrap();
+        assert!(encoder.write(batch()).is_err());
         assert!(encoder.wait().is_err());
     }
 }
