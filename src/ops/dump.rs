@@ -286,7 +286,6 @@ impl Run<'_> {
         if let Some(change) = locked.still_unchanged(&self.chosen.tables).await? {
             return Err(OpsError::SourceChanged(change));
         }
-        self.count(locked, &mut planned).await?;
         let mut tail = self.tail(locked).await?;
         if self.read_late(locked, &mut planned, changed, staging).await? {
             // Late rows can be newer than what was read of the sequences.

@@ -86,7 +86,7 @@ impl Quick {
             // Neither the first nor the last digit is zero, and none is above 9999.
             & (digits >> 48 != 0)
             & (digits_right & 0xffff != 0)
-            & ((digits_right | (digits_right & !HIGH) + ABOVE) & HIGH == 0)
+            & ((digits_right | ((digits_right & !HIGH) + ABOVE)) & HIGH == 0)
             & (grown >> 64 == 0)
             & (grown_low & ((1 << twos) - 1) == 0)
             & (quotient <= largest)

@@ -13,7 +13,7 @@ use crate::codec::copy::MAX_TUPLE;
 use crate::manifest::{ChunkUnit, LateRead, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning};
 use crate::ops::OpsError;
 use crate::pg::Locked;
-use crate::pipeline::dump::{ChangedUnit, DumpError, Lanes, Reading, UnitJob};
+use crate::pipeline::dump::{ChangedUnit, DumpError, Dumped, Lanes, Reading, UnitJob};
 use crate::pipeline::sink::{SinkError, StoredUnit, UnitTarget};
 use crate::plan::cluster::clustered;
 use crate::plan::copy::{copy_out, large_object_sql};
@@ -65,17 +65,50 @@ impl Run<'_> {
         self.announce(&planned);
         let mut wanted: Vec<usize> = (0..planned.len()).collect();
         let mut changed: Vec<ChangedUnit> = Vec::new();
+        let mut counts = None;
         while !wanted.is_empty() {
             let jobs = self.jobs(&planned, &wanted, staging, earlier)?;
             changed.retain(|unit| !wanted.contains(&unit.table));
-            let dumped = self.lanes(locked).run(jobs, self.request.jobs.max(1)).await.map_err(dump_error)?;
+            let dumped = if counts.is_none() {
+                let (dumped, counted) = self.read_and_count(locked, &planned, jobs).await?;
+                counts = Some(counted);
+                dumped
+            } else {
+                self.read(locked, jobs).await?
+            };
             for (table, unit, stored) in dumped.stored {
                 planned[table].stored[unit] = Some(stored);
             }
             changed.extend(dumped.changed);
             wanted = self.widen(&mut planned, &wanted, staging)?;
         }
+        agree(&mut planned, counts.unwrap_or_default())?;
         Ok((planned, changed))
+    }
+
+    async fn read(&self, locked: &Locked, jobs: Vec<UnitJob>) -> Result<Dumped, OpsError> {
+        self.lanes(locked).run(jobs, self.request.jobs.max(1)).await.map_err(dump_error)
+    }
+
+    /// Reads all units while the leader, who has nothing else to do, counts the rows of tables that are read in several.
+    async fn read_and_count(
+        &self,
+        locked: &Locked,
+        planned: &[Planned],
+        jobs: Vec<UnitJob>,
+    ) -> Result<(Dumped, Vec<(usize, u64)>), OpsError> {
+        let reading = async {
+            let dumped = self.read(locked, jobs).await;
+            if dumped.is_err() {
+                // Nobody waits for the counts of a dump that failed. Where they cannot be ended they end by themselves.
+                if let Err(error) = locked.own_lane().cancel().await {
+                    tracing::debug!(%error, "counting could not be cancelled");
+                }
+            }
+            dumped
+        };
+        let (dumped, counted) = tokio::join!(reading, self.count(locked, planned));
+        Ok((dumped?, counted?))
     }
 
     pub(super) fn lanes<'a>(&'a self, locked: &'a Locked) -> Lanes<'a> {
@@ -332,21 +365,15 @@ impl Run<'_> {
         Ok(again)
     }
 
-    /// Counts, under the snapshot, what was read in several units; a chunk has its own checks.
-    pub(super) async fn count(&self, locked: &Locked, planned: &mut [Planned]) -> Result<(), OpsError> {
-        for Planned { table, stored, chunked, .. } in planned {
-            if stored.len() < 2 || chunked.is_some() {
-                continue;
+    /// Counts, under the snapshot, what is read in several units; a chunk has its own checks.
+    async fn count(&self, locked: &Locked, planned: &[Planned]) -> Result<Vec<(usize, u64)>, OpsError> {
+        let mut counts = Vec::new();
+        for (index, Planned { table, stored, chunked, .. }) in planned.iter().enumerate() {
+            if stored.len() > 1 && chunked.is_none() {
+                counts.push((index, locked.count(&table.name, table.condition.as_deref()).await?));
             }
-            let rows: u64 = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
-            let counted = locked.count(&table.name, table.condition.as_deref()).await?;
-            if counted != rows {
-                let text = format!("{}: count(*) is {counted}, {rows} rows were read", table.name);
-                return Err(OpsError::Mismatch(text));
-            }
-            table.counted = Some(counted);
         }
-        Ok(())
+        Ok(counts)
     }
 
     /// Tables with their units, now that all of them are there.
@@ -459,4 +486,18 @@ fn snapshot_lost(error: crate::pg::PgError) -> OpsError {
         "22023" | "40001" => OpsError::SourceChanged(format!("the snapshot is gone ({code})")),
         _ => OpsError::Pg(error),
     }
+}
+
+/// Holds what was read in several units to what was counted.
+fn agree(planned: &mut [Planned], counts: Vec<(usize, u64)>) -> Result<(), OpsError> {
+    for (index, counted) in counts {
+        let Planned { table, stored, .. } = &mut planned[index];
+        let rows: u64 = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
+        if counted != rows {
+            let text = format!("{}: count(*) is {counted}, {rows} rows were read", table.name);
+            return Err(OpsError::Mismatch(text));
+        }
+        table.counted = Some(counted);
+    }
+    Ok(())
 }
