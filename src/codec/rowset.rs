@@ -61,12 +61,16 @@ impl RowHasher {
 /// Rows that are compressed side by side, where the processor can do as many.
 const SIDE_BY_SIDE: usize = 16;
 
-/// The longest row, in padded blocks, that waits for others: a chunk of blake3, beyond which it works as a tree.
-const LONGEST: usize = 16;
+/// Blocks of a chunk of blake3, beyond which it works as a tree.
+const CHUNK: usize = 16;
 
-/// Flags of blake3's compression of a keyed chunk that is the whole input; the golden vectors hold them.
+/// The longest row, in padded blocks, that waits for others: two chunks, whose hashes are hashed together.
+const LONGEST: usize = 2 * CHUNK;
+
+/// Flags of blake3's compression; the golden vectors hold them.
 const CHUNK_START: u8 = 1;
 const CHUNK_END: u8 = 1 << 1;
+const PARENT: u8 = 1 << 2;
 const ROOT: u8 = 1 << 3;
 const KEYED_HASH: u8 = 1 << 4;
 
@@ -86,9 +90,15 @@ pub struct RowSummer {
 /// Up to [`SIDE_BY_SIDE`] rows of the same number of blocks.
 #[derive(Clone, Default)]
 struct Waiting {
-    padded: Vec<u8>,
+    /// The first chunks of those that have two.
+    first: Vec<u8>,
+    /// Their last chunks, padded to whole blocks.
+    last: Vec<u8>,
     count: usize,
 }
+
+/// What one call of [`RowSummer::compress`] gives.
+type Hashes = [u8; SIDE_BY_SIDE * 32];
 
 impl RowSummer {
     /// Nothing yet, under one vault's key.
@@ -114,12 +124,21 @@ impl RowSummer {
         let Some(waiting) = self.waiting.get_mut(blocks - 1) else {
             return self.add_long(columns, fields);
         };
+        let columns = columns.to_be_bytes();
+        let (mut head, mut fields, mut blocks_left) = (&columns[..], fields, blocks);
+        if blocks > CHUNK {
+            let (first, rest) = fields.split_at(CHUNK * BLOCK - head.len());
+            waiting.first.extend_from_slice(head);
+            waiting.first.extend_from_slice(first);
+            (head, fields, blocks_left) = (&[], rest, blocks - CHUNK);
+        }
         // Allocated with the first row of this length, and kept.
-        waiting.padded.resize(SIDE_BY_SIDE * blocks * BLOCK, 0);
-        let at = waiting.count * blocks * BLOCK;
-        let row = &mut waiting.padded[at..at + blocks * BLOCK];
-        row[..2].copy_from_slice(&columns.to_be_bytes());
-        row[2..length].copy_from_slice(fields);
+        waiting.last.resize(SIDE_BY_SIDE * blocks_left * BLOCK, 0);
+        let at = waiting.count * blocks_left * BLOCK;
+        let row = &mut waiting.last[at..at + blocks_left * BLOCK];
+        let length = head.len() + fields.len();
+        row[..head.len()].copy_from_slice(head);
+        row[head.len()..length].copy_from_slice(fields);
         row[length] = 0x80;
         row[length + 1..].fill(0);
         waiting.count += 1;
@@ -150,7 +169,8 @@ impl RowSummer {
 
     /// Adds up the rows of so many blocks that wait.
     fn sum_waiting(&mut self, blocks: usize) {
-        match blocks {
+        // Blocks of the last chunk.
+        match (blocks - 1) % CHUNK + 1 {
             1 => self.sum_of::<{ BLOCK }>(blocks),
             2 => self.sum_of::<{ 2 * BLOCK }>(blocks),
             3 => self.sum_of::<{ 3 * BLOCK }>(blocks),
@@ -166,31 +186,51 @@ impl RowSummer {
             13 => self.sum_of::<{ 13 * BLOCK }>(blocks),
             14 => self.sum_of::<{ 14 * BLOCK }>(blocks),
             15 => self.sum_of::<{ 15 * BLOCK }>(blocks),
-            _ => self.sum_of::<{ 16 * BLOCK }>(blocks),
+            _ => self.sum_of::<{ CHUNK * BLOCK }>(blocks),
         }
     }
 
+    /// The same, where the last chunk has `N` bytes.
     fn sum_of<const N: usize>(&mut self, blocks: usize) {
-        let waiting = &mut self.waiting[blocks - 1];
-        let (rows, _) = waiting.padded.as_chunks::<N>();
-        let Some(rows) = rows.get(..std::mem::take(&mut waiting.count)).filter(|rows| !rows.is_empty())
-        else {
-            return;
-        };
-        let inputs: [&[u8; N]; SIDE_BY_SIDE] = std::array::from_fn(|at| &rows[at.min(rows.len() - 1)]);
-        let mut hashes = [0u8; SIDE_BY_SIDE * 32];
-        self.platform.hash_many(
-            &inputs[..rows.len()],
-            &self.words,
-            0,
-            blake3::IncrementCounter::No,
-            KEYED_HASH,
-            CHUNK_START,
-            CHUNK_END | ROOT,
-            &mut hashes,
-        );
+        let waiting = &self.waiting[blocks - 1];
+        let count = waiting.count;
+        let last = &waiting.last.as_chunks::<N>().0[..count.min(waiting.last.len() / N)];
+        let mut hashes = [0; SIDE_BY_SIDE * 32];
+        if blocks <= CHUNK {
+            self.compress(last, 0, (KEYED_HASH, CHUNK_START, CHUNK_END | ROOT), &mut hashes);
+        } else {
+            let (mut first, mut parents) = (hashes, [0; SIDE_BY_SIDE * BLOCK]);
+            let chunk = (KEYED_HASH, CHUNK_START, CHUNK_END);
+            self.compress(waiting.first.as_chunks::<{ CHUNK * BLOCK }>().0, 0, chunk, &mut first);
+            self.compress(last, 1, chunk, &mut hashes);
+            let (parents, _) = parents.as_chunks_mut::<BLOCK>();
+            for (at, parent) in parents.iter_mut().enumerate() {
+                let (left, right) = parent.split_at_mut(32);
+                left.copy_from_slice(&first[32 * at..32 * (at + 1)]);
+                right.copy_from_slice(&hashes[32 * at..32 * (at + 1)]);
+            }
+            self.compress(&parents[..count], 0, (KEYED_HASH | PARENT, 0, ROOT), &mut hashes);
+        }
         let (hashes, _) = hashes.as_chunks::<32>();
-        hashes[..rows.len()].iter().for_each(|hash| self.digest.add_row(hash));
+        hashes[..count].iter().for_each(|hash| self.digest.add_row(hash));
+        let waiting = &mut self.waiting[blocks - 1];
+        waiting.first.clear();
+        waiting.count = 0;
+    }
+
+    /// Compresses inputs of the same length side by side. `flags`: of all their blocks, of the first, of the last.
+    fn compress<const N: usize>(
+        &self,
+        inputs: &[[u8; N]],
+        counter: u64,
+        (flags, first, last): (u8, u8, u8),
+        hashes: &mut Hashes,
+    ) {
+        let Some(end) = inputs.len().checked_sub(1) else { return };
+        let all: [&[u8; N]; SIDE_BY_SIDE] = std::array::from_fn(|at| &inputs[at.min(end)]);
+        let increment = blake3::IncrementCounter::No;
+        let inputs = &all[..inputs.len()];
+        self.platform.hash_many(inputs, &self.words, counter, increment, flags, first, last, hashes);
     }
 
     /// The digest of all rows so far.

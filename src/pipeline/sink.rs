@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{BackupId, RowsetDigest};
 use crate::codec::CodecError;
-use crate::codec::file::{FinishedPiece, LARGE_TUPLE, PieceLimits, PieceWriter};
+use crate::codec::file::{Beside, Crew, FinishedPiece, LARGE_TUPLE, PieceLimits, PieceWriter};
 use crate::codec::rowset::RowHasher;
 use crate::codec::shape::PieceShape;
 use crate::manifest::{Piece, RowGroup, Sidecar};
@@ -36,8 +36,8 @@ pub struct UnitTarget {
     pub shape: Arc<PieceShape>,
     /// Key for the row hashes.
     pub key: [u8; 32],
-    /// Batches are encoded on a thread beside the one that decodes: for lanes that have a processor each to spare.
-    pub threads: bool,
+    /// Threads that encode beside the one that decodes.
+    pub encoders: usize,
 }
 
 /// A unit as stored.
@@ -145,8 +145,9 @@ fn open(target: &UnitTarget, part: usize, plain: bool) -> Result<PieceWriter<Sta
     let writer = PieceWriter::new(file, &target.shape, hasher, limits, open_sidecar)?;
     // A large tuple is encoded alone and at once; nothing may be decoded beside it.
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) if !plain && target.threads => {
-            Ok(writer.with_threads(Arc::new(move |job| drop(runtime.spawn_blocking(job)))))
+        Ok(runtime) if !plain && target.encoders > 0 => {
+            let beside: Beside = Arc::new(move |job| drop(runtime.spawn_blocking(job)));
+            Ok(writer.with_crew(Crew { beside, encoders: target.encoders }))
         }
         _ => Ok(writer),
     }

@@ -307,7 +307,8 @@ impl ColumnBuilder {
                 let bytes = Buffer::from_vec(take_items(bytes));
                 Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?)
             }
-            Cells::Utf8(text) | Cells::Printed { text, .. } => {
+            Cells::Utf8(text) => Arc::new(checked_strings(text, nulls)?),
+            Cells::Printed { text, .. } => {
                 let (offsets, data) = text.take();
                 Arc::new(StringArray::try_new(offsets, data, nulls)?)
             }
@@ -334,6 +335,19 @@ fn append<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
         }
         None => false,
     }
+}
+
+/// Texts that [`ColumnBuilder::push_first`] has held to UTF-8 one by one; Arrow would do so once more.
+#[expect(unsafe_code, reason = "what is known of each value cannot be told to Arrow")]
+fn checked_strings(text: &mut Strings, nulls: Option<NullBuffer>) -> Result<StringArray, CodecError> {
+    let (offsets, data) = text.take();
+    if nulls.as_ref().is_some_and(|nulls| nulls.len() + 1 != offsets.len()) {
+        return Err(CodecError::Piece("a column has other values than NULLs".to_owned()));
+    }
+    // SAFETY: `Strings` is private to its builder, whose only two ways to add to a `Utf8` are an empty value for NULL and a value
+    // that `from_utf8` has just accepted, whole. So what lies between two offsets is UTF-8; offsets only grow, each to where the
+    // data ended then, and the validity bitmap has as many bits as there are values.
+    Ok(unsafe { StringArray::new_unchecked(offsets, data, nulls) })
 }
 
 fn primitive<T: ArrowPrimitiveType>(

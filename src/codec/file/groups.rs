@@ -12,13 +12,11 @@ use arrow_array::RecordBatch;
 use parquet::file::metadata::KeyValue;
 
 use super::cluster::{self, Cluster};
+use super::columns::Crew;
 use super::output::Output;
 use super::writer::{PieceLimits, RowGroupDigest};
 use crate::base::Digest;
 use crate::codec::CodecError;
-
-/// Runs a job on another thread.
-pub type Beside = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 /// Some rows on their way into a row group.
 pub(super) struct Batch {
@@ -57,8 +55,8 @@ impl<W: Write + Send> Groups<W> {
         Self { output, limits, rows: 0, digests: Vec::new(), cluster, clustered: 0 }
     }
 
-    /// Writes a batch; a row group that is full closes.
-    fn write(&mut self, batch: &Batch) -> Result<(), CodecError> {
+    /// Writes a batch, alone or with a crew; a row group that is full closes.
+    fn write(&mut self, batch: &Batch, crew: Option<&Crew>) -> Result<(), CodecError> {
         let (mut at, all) = (0, batch.rows.num_rows());
         while at < all {
             let rows = (all - at).min(self.limits.group_rows.saturating_sub(self.rows).max(1));
@@ -68,8 +66,12 @@ impl<W: Write + Send> Groups<W> {
                     cluster.push(slice);
                 }
                 _ => {
-                    self.release(self.limits.group_rows)?;
-                    self.output.write(&slice, if batch.last { rows } else { self.limits.group_rows })?;
+                    self.release(self.limits.group_rows, crew)?;
+                    self.output.write(
+                        &slice,
+                        if batch.last { rows } else { self.limits.group_rows },
+                        crew,
+                    )?;
                 }
             }
             self.rows += rows;
@@ -78,17 +80,17 @@ impl<W: Write + Send> Groups<W> {
             if self.rows >= self.limits.group_rows || self.output.memory() + held >= self.limits.group_bytes {
                 self.close()?;
             } else if held >= cluster::RUN {
-                self.release(self.limits.group_rows)?;
+                self.release(self.limits.group_rows, crew)?;
             }
         }
         Ok(())
     }
 
     /// Writes what waits to be put in order, into a group that will have so many rows.
-    fn release(&mut self, group_rows: usize) -> Result<(), CodecError> {
+    fn release(&mut self, group_rows: usize, crew: Option<&Crew>) -> Result<(), CodecError> {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         self.clustered += cluster.rows() as u64;
-        cluster.take(|batch| self.output.write(batch, group_rows))
+        cluster.take(|batch| self.output.write(batch, group_rows, crew))
     }
 
     /// Closes the open row group, if there is one.
@@ -96,7 +98,7 @@ impl<W: Write + Send> Groups<W> {
         if self.rows == 0 {
             return Ok(());
         }
-        self.release(self.rows)?;
+        self.release(self.rows, None)?;
         let (offset, length, blake3) = self.output.end_group()?;
         let rows = std::mem::take(&mut self.rows) as u64;
         self.digests.push(RowGroupDigest { offset, length, rows, blake3 });
@@ -116,12 +118,12 @@ impl<W: Write + Send> Groups<W> {
 const AHEAD: usize = 4;
 
 /// Bytes that they may have; a batch that is larger waits for all before it.
-const AHEAD_BYTES: usize = 16 << 20;
+const AHEAD_BYTES: usize = 32 << 20;
 
 /// Row groups, here or on the thread that encodes batches right now.
 pub(super) struct Encoder<W: Write + Send> {
     groups: Place<W>,
-    beside: Option<Beside>,
+    crew: Option<Crew>,
     /// Bytes of the file and of the open row group after each of the last batches that are encoded, oldest first.
     sizes: VecDeque<u64>,
     /// Bytes as of the batch that was handed over [`AHEAD`] batches ago.
@@ -153,21 +155,21 @@ enum Encoded<W: Write + Send> {
 
 impl<W: Write + Send + 'static> Encoder<W> {
     pub(super) fn new(groups: Groups<W>) -> Self {
-        Self { groups: Place::Here(Box::new(groups)), beside: None, sizes: VecDeque::new(), bytes: 0 }
+        Self { groups: Place::Here(Box::new(groups)), crew: None, sizes: VecDeque::new(), bytes: 0 }
     }
 
-    /// From now on batches that others follow are encoded by `beside`.
-    pub(super) fn use_threads(&mut self, beside: Beside) {
-        self.beside = Some(beside);
+    /// From now on batches that others follow are encoded by a crew.
+    pub(super) fn use_crew(&mut self, crew: Crew) {
+        self.crew = Some(crew);
     }
 
     /// Encodes a batch: beside the caller if more will follow, and when there is room for it.
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), CodecError> {
-        match self.beside.clone() {
-            Some(beside) if !batch.last => self.hand_over(batch, &beside)?,
+        match self.crew.clone() {
+            Some(crew) if !batch.last => self.hand_over(batch, crew)?,
             _ => {
                 let mut groups = self.take()?;
-                groups.write(&batch)?;
+                groups.write(&batch, None)?;
                 self.sizes.push_back(groups.output.bytes() as u64);
                 self.groups = Place::Here(groups);
             }
@@ -181,7 +183,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
         Ok(())
     }
 
-    fn hand_over(&mut self, batch: Batch, beside: &Beside) -> Result<(), CodecError> {
+    fn hand_over(&mut self, batch: Batch, crew: Crew) -> Result<(), CodecError> {
         let bytes = batch.rows.get_array_memory_size();
         while let Place::Beside(working) = &self.groups
             && !working.under_way.is_empty()
@@ -190,7 +192,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
             self.wait_for_one()?;
         }
         if !matches!(self.groups, Place::Beside(_)) {
-            self.groups = Place::Beside(Working::begin(self.take()?, beside));
+            self.groups = Place::Beside(Working::begin(self.take()?, crew));
         }
         let Place::Beside(working) = &mut self.groups else { return Err(ended()) };
         working.under_way.push_back(bytes);
@@ -263,13 +265,18 @@ impl<W: Write + Send + 'static> Encoder<W> {
 }
 
 impl<W: Write + Send + 'static> Working<W> {
-    fn begin(mut groups: Box<Groups<W>>, beside: &Beside) -> Self {
+    fn begin(mut groups: Box<Groups<W>>, crew: Crew) -> Self {
         let (batches, coming) = mpsc::channel::<Batch>();
         let (say, encoded) = mpsc::channel();
+        let beside = Arc::clone(&crew.beside);
         beside(Box::new(move || {
             let mut written = Ok(());
-            for batch in coming {
-                written = groups.write(&batch);
+            let mut ahead = None;
+            while let Some(batch) = ahead.take().or_else(|| coming.recv().ok()) {
+                ahead = coming.try_recv().ok();
+                // Only what one thread is behind with takes all of the crew: else they would but take the processors from the
+                // server.
+                written = groups.write(&batch, ahead.is_some().then_some(&crew));
                 drop(batch);
                 // Nobody listens where the dump was given up.
                 if written.is_err() || say.send(Encoded::Batch(groups.output.bytes() as u64)).is_err() {
@@ -290,8 +297,9 @@ fn ended() -> CodecError {
 mod tests {
     use std::io;
 
-    use arrow_array::Int32Array;
+    use arrow_array::{ArrayRef, Float64Array, Int32Array, StringArray};
 
+    use super::super::columns::Beside;
     use super::*;
     use crate::codec::shape::{ColumnShape, PieceShape};
     use crate::manifest::Mapping;
@@ -317,7 +325,7 @@ mod tests {
         let output = Output::new(Full(16), &shape, limits);
         let schema = output.schema().clone();
         let mut encoder = Encoder::new(Groups::new(output, limits, &[]));
-        encoder.use_threads(beside);
+        encoder.use_crew(Crew { beside, encoders: 2 });
         let values = Arc::new(Int32Array::from(vec![1, 2, 3]));
         let rows = RecordBatch::try_new(schema, vec![values]).unwrap();
         (encoder, move || Batch { rows: rows.clone(), last: false, placed: false })
@@ -330,6 +338,40 @@ mod tests {
         let error = failed.expect("the disk is full").to_string();
         assert!(!error.contains("ended"), "the disk's own error comes first: {error}");
         assert!(encoder.write(batch()).is_err());
+    }
+
+    #[test]
+    fn a_crew_writes_what_one_writes_alone() {
+        let column = |name: &str, mapping| ColumnShape { name: name.into(), mapping, derived: false };
+        let columns = vec![
+            column("a", Mapping::Int32),
+            column("b", Mapping::Utf8),
+            column("c", Mapping::Float64),
+            column("d", Mapping::Utf8),
+        ];
+        let shape = PieceShape { columns, metadata: String::new(), clustered_by: Vec::new() };
+        let limits = PieceLimits { group_rows: 5000, ..PieceLimits::default() };
+        let texts = |length: usize| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values((0..3000).map(|row| format!("{row:0length$}"))))
+        };
+        let numbers = Arc::new(Int32Array::from_iter_values(0..3000));
+        let floats = Arc::new(Float64Array::from_iter_values((0..3000).map(f64::from)));
+        let written = |beside: Option<Beside>| {
+            let output = Output::new(Vec::new(), &shape, limits);
+            let arrays: Vec<ArrayRef> = vec![numbers.clone(), texts(9), floats.clone(), texts(90)];
+            let rows = RecordBatch::try_new(output.schema().clone(), arrays).unwrap();
+            let batch = Batch { rows, last: false, placed: false };
+            let mut groups = Groups::new(output, limits, &[]);
+            let crew = beside.map(|beside| Crew { beside, encoders: 3 });
+            (0..4).for_each(|_| groups.write(&batch, crew.as_ref()).unwrap());
+            let ended = groups.finish(KeyValue::new("k".into(), "v".to_owned())).unwrap();
+            assert_eq!((ended.blake3, ended.row_groups.len()), (Digest::of(&ended.sink), 3));
+            ended.sink
+        };
+        let alone = written(None);
+        assert!(alone == written(Some(Arc::new(|job| drop(std::thread::spawn(job))))));
+        assert!(alone == written(Some(Arc::new(drop))), "helpers that never come are not waited for");
+        assert!(alone == written(Some(Arc::new(|job| job()))), "one helper does it all");
     }
 
     #[test]

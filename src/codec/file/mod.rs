@@ -6,6 +6,7 @@
 mod auction;
 mod batches;
 mod cluster;
+mod columns;
 mod exceptions;
 mod footer;
 mod groups;
@@ -22,8 +23,8 @@ mod writer;
 
 pub use batches::{BatchReader, ViewColumn, view_type};
 pub use cluster::has_order;
+pub use columns::{Beside, Crew};
 pub use exceptions::FinishedExceptions;
-pub use groups::Beside;
 pub use reader::{PieceBounds, PieceReader};
 pub use schema::{EXCEPTIONS_KEY, SCHEMA_KEY};
 pub use writer::{FinishedPiece, FinishedSinks, LARGE_TUPLE, PieceLimits, PieceWriter, RowGroupDigest};

@@ -6,11 +6,13 @@ use std::io::Write;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::file::metadata::KeyValue;
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use super::auction::{self, Choice, Terms};
+use super::columns::{Columns, Crew};
 use super::schema::{has_room_for_dictionaries, parquet_schema, writer_properties};
 use super::sink::HashingSink;
 use super::writer::PieceLimits;
@@ -25,27 +27,46 @@ pub(super) struct Output<W: Write + Send> {
     /// Until the first batch.
     sink: Option<HashingSink<W>>,
     /// From the first batch on.
-    writer: Option<ArrowWriter<HashingSink<W>>>,
+    file: Option<File<W>>,
+    /// The open row group.
+    columns: Columns,
+}
+
+/// What is written, and what begins its row groups.
+struct File<W: Write + Send> {
+    writer: SerializedFileWriter<HashingSink<W>>,
+    factory: ArrowRowGroupWriterFactory,
 }
 
 impl<W: Write + Send> Output<W> {
     pub(super) fn new(sink: W, shape: &PieceShape, limits: PieceLimits) -> Self {
         let (sink, schema) = (Some(HashingSink::new(sink)), shape.arrow_schema());
-        Self { shape: shape.clone(), schema, limits, sink, writer: None }
+        Self { shape: shape.clone(), schema, limits, sink, file: None, columns: Columns::default() }
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Writes a batch of a row group that will have `group_rows`, if memory lasts.
-    pub(super) fn write(&mut self, batch: &RecordBatch, group_rows: usize) -> Result<(), CodecError> {
-        if self.writer.is_none() {
+    /// Writes a batch of a row group that will have `group_rows`, if memory lasts; alone or with a crew.
+    pub(super) fn write(
+        &mut self,
+        batch: &RecordBatch,
+        group_rows: usize,
+        crew: Option<&Crew>,
+    ) -> Result<(), CodecError> {
+        if self.file.is_none() {
             let parquet = parquet_schema(&self.shape)?;
             let choices = self.choose(batch, group_rows, has_room_for_dictionaries(&parquet))?;
             self.begin(parquet, &choices)?;
         }
-        Ok(self.open()?.write(batch)?)
+        if !self.columns.is_open()
+            && let Some(File { writer, factory }) = &self.file
+        {
+            let number = writer.flushed_row_groups().len();
+            self.columns.begin(factory, &self.schema, writer.schema_descr(), number)?;
+        }
+        self.columns.write(batch, crew)
     }
 
     /// What is best for each column, by the first batch.
@@ -83,32 +104,41 @@ impl<W: Write + Send> Output<W> {
             .with_properties(properties)
             .with_skip_arrow_metadata(true)
             .with_parquet_schema(parquet);
-        self.writer = Some(ArrowWriter::try_new_with_options(sink, self.schema.clone(), options)?);
+        let writer = ArrowWriter::try_new_with_options(sink, self.schema.clone(), options)?;
+        let (writer, factory) = writer.into_serialized_writer()?;
+        self.file = Some(File { writer, factory });
         // The first segment is the magic bytes, so that the next one starts with the first row group.
         self.cut()?;
         Ok(())
     }
 
-    fn open(&mut self) -> Result<&mut ArrowWriter<HashingSink<W>>, CodecError> {
-        if self.writer.is_none() {
+    fn open(&mut self) -> Result<&mut SerializedFileWriter<HashingSink<W>>, CodecError> {
+        if self.file.is_none() {
             self.begin(parquet_schema(&self.shape)?, &[])?;
         }
-        self.writer.as_mut().ok_or_else(|| CodecError::Piece("its file was ended before".to_owned()))
+        let file =
+            self.file.as_mut().ok_or_else(|| CodecError::Piece("its file was ended before".to_owned()))?;
+        Ok(&mut file.writer)
     }
 
     /// Bytes that are held in memory.
     pub(super) fn memory(&self) -> usize {
-        self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
+        self.columns.memory()
     }
 
     /// Bytes that are written, and what the open row group will take.
     pub(super) fn bytes(&self) -> usize {
-        self.writer.as_ref().map_or(0, |writer| writer.bytes_written() + writer.in_progress_size())
+        self.file.as_ref().map_or(0, |file| file.writer.bytes_written() + self.columns.bytes())
     }
 
     /// Ends the row group: where its bytes are, and their hash.
     pub(super) fn end_group(&mut self) -> Result<(u64, u64, Digest), CodecError> {
-        self.open()?.flush()?;
+        let chunks = self.columns.end()?;
+        let mut group = self.open()?.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
         self.cut()
     }
 
@@ -116,7 +146,7 @@ impl<W: Write + Send> Output<W> {
     /// tail.
     fn cut(&mut self) -> Result<(u64, u64, Digest), CodecError> {
         let writer = self.open()?;
-        writer.sync()?;
+        writer.flush()?;
         debug_assert_eq!(writer.bytes_written() as u64, writer.inner().written());
         Ok(writer.inner_mut().cut()?)
     }
@@ -124,7 +154,7 @@ impl<W: Write + Send> Output<W> {
     /// Ends the file with one more note in its footer: the sink, its bytes and their hash.
     pub(super) fn finish(mut self, note: KeyValue) -> Result<(W, u64, Digest), CodecError> {
         self.open()?.append_key_value_metadata(note);
-        let writer = self.writer.ok_or_else(|| CodecError::Piece("its file was not begun".to_owned()))?;
-        Ok(writer.into_inner()?.finish()?)
+        let file = self.file.ok_or_else(|| CodecError::Piece("its file was not begun".to_owned()))?;
+        Ok(file.writer.into_inner()?.finish()?)
     }
 }

@@ -63,13 +63,13 @@ fn limits() -> PieceLimits {
 fn write(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
     let alone = write_by(shape, rows, limits, None);
     let beside: Beside = Arc::new(|job| drop(std::thread::spawn(job)));
-    let threads = write_by(shape, rows, limits, Some(beside));
+    let threads = write_by(shape, rows, limits, Some(Crew { beside, encoders: 3 }));
     assert!(alone.piece == threads.piece && alone.sidecar == threads.sidecar);
     assert_eq!(alone.finished, threads.finished);
     alone
 }
 
-fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, beside: Option<Beside>) -> Written {
+fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, crew: Option<Crew>) -> Written {
     let opened = Arc::new(Mutex::new(0));
     let count = opened.clone();
     let open = Box::new(move || {
@@ -77,8 +77,8 @@ fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, beside: Optio
         Ok(Vec::new())
     });
     let mut writer = PieceWriter::new(Vec::new(), shape, hasher(), limits, open).unwrap();
-    writer = match beside {
-        Some(beside) => writer.with_threads(beside),
+    writer = match crew {
+        Some(crew) => writer.with_crew(crew),
         None => writer,
     };
     rows.iter().for_each(|row| writer.push(&mut tuple(row)).unwrap());

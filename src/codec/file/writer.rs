@@ -11,8 +11,9 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use parquet::file::metadata::KeyValue;
 
+use super::columns::Crew;
 use super::exceptions::{Exceptions, FinishedExceptions};
-use super::groups::{Batch, Beside, Encoder, Ended, Groups};
+use super::groups::{Batch, Encoder, Ended, Groups};
 use super::output::Output;
 use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
@@ -179,10 +180,10 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
         })
     }
 
-    /// Batches are encoded by `beside` while the next one is decoded. What is written stays the same.
+    /// Batches are encoded by a crew while the next ones are decoded. What is written stays the same.
     #[must_use]
-    pub fn with_threads(mut self, beside: Beside) -> Self {
-        self.encoder.use_threads(beside);
+    pub fn with_crew(mut self, crew: Crew) -> Self {
+        self.encoder.use_crew(crew);
         self
     }
 

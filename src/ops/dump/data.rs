@@ -25,6 +25,9 @@ use crate::store::Staging;
 /// The code of the warning that a table is not whole, because that was asked for.
 pub(super) const SLICE: &str = "SLICE";
 
+/// Threads of a lane that encode, at most.
+const MOST_ENCODERS: usize = 4;
+
 /// How long a chunk's lock is waited for where `--lock-timeout` is 0.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -310,15 +313,16 @@ impl Run<'_> {
             ),
         };
         let (staging, shape) = (Arc::clone(staging), Arc::clone(&carried.shape));
-        let target = UnitTarget { staging, stem, shape, key, threads: self.has_threads_to_spare() };
+        let target = UnitTarget { staging, stem, shape, key, encoders: self.encoders() };
         let name = table.name.clone();
         Ok(UnitJob { table: unit.table, unit: unit.unit, name, reading, sql, target, earlier })
     }
 
-    /// Whether there are two processors for each lane. With fewer, a second thread only moves rows between their caches.
-    fn has_threads_to_spare(&self) -> bool {
+    /// Threads of each lane that encode beside the one that decodes: none where lanes have to share processors. More than
+    /// [`MOST_ENCODERS`] wait for the thread that decodes.
+    fn encoders(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        processors >= 2 * self.request.jobs.max(1)
+        (processors / self.request.jobs.max(1)).min(MOST_ENCODERS)
     }
 
     /// Tables with a column whose exceptions are more than exceptions: discarded, widened, to be read again, and with
