@@ -5,6 +5,7 @@
 //! dictionaries, whose weight falls with every row that finds its value in them: theirs is reckoned for a whole row group.
 //! It does not read a clock, so that the same rows give the same file.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -24,6 +25,9 @@ const FEWEST: usize = 1024;
 
 /// In a file of more columns than this none gets a dictionary: each takes 73 KiB before its first value comes.
 pub(super) const MOST_DICTIONARIES: usize = 256;
+
+/// Bytes of them that are enough: of long texts fewer show as much, and all would take longer than the rows behind them.
+const ENOUGH: usize = 256 << 10;
 
 /// Values beyond this are too large to be tried again and again: a dictionary or plain pages do as well for them.
 const SAMPLE_BYTES: usize = 4 << 20;
@@ -97,40 +101,21 @@ pub(super) struct Terms {
 pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, CodecError> {
     let Terms { group_rows, level, dictionaries } = terms;
     let Some(candidates) = candidates(array.data_type()) else { return Ok(None) };
-    let grown = array.slice(0, array.len().min(2 * SAMPLE));
-    let array = array.slice(0, array.len().min(SAMPLE));
-    if array.len() < FEWEST || array.to_data().get_slice_memory_size()? > SAMPLE_BYTES {
+    let sample = array.slice(0, array.len().min(SAMPLE));
+    let bytes = sample.to_data().get_slice_memory_size()?.max(1);
+    if sample.len() < FEWEST || bytes > SAMPLE_BYTES {
         return Ok(None);
     }
+    let rows = (sample.len() * ENOUGH / bytes).max(FEWEST).min(sample.len());
     let (low, high) = (zstd(LOW.min(level))?, zstd(level)?);
-    let plain = written(&array, Some(Encoding::PLAIN), low)?;
-    let price = |choice: &Choice| {
-        let (bytes, compressed) = bytes_a_value((&array, &grown), *choice, (&plain, low), group_rows)?;
-        let a_byte = match choice.compression {
-            Compression::UNCOMPRESSED => 0.0,
-            zstd if zstd == low => COMPRESSING,
-            _ => COMPRESSING + COMPRESSING_MORE,
-        };
-        let work = encoding_work(choice.encoding) + compressed * a_byte;
-        Ok(bytes + work / NANOSECONDS_A_BYTE)
-    };
-    let allowed = candidates.iter().filter(|encoding| dictionaries || encoding.is_some());
-    let best = cheapest(allowed.map(|encoding| Choice { encoding: *encoding, compression: low }), price)?;
-    let Some(best) = best else { return Ok(None) };
-    let compressions = [low, Compression::UNCOMPRESSED, high];
-    cheapest(compressions.map(|compression| Choice { compression, ..best }).into_iter(), price)
-}
-
-/// The first of those with the lowest price.
-fn cheapest(
-    choices: impl Iterator<Item = Choice>,
-    price: impl Fn(&Choice) -> Result<f64, CodecError>,
-) -> Result<Option<Choice>, CodecError> {
-    let mut best: Option<(f64, Choice)> = None;
-    for choice in choices {
-        let price = price(&choice)?;
-        if best.is_none_or(|(lowest, _)| price < lowest) {
-            best = Some((price, choice));
+    let column = Column::new(array, rows, group_rows, low)?;
+    let mut best = None;
+    for encoding in candidates.iter().filter(|encoding| dictionaries || encoding.is_some()) {
+        column.bid(Choice { encoding: *encoding, compression: low }, &mut best)?;
+    }
+    if let Some((_, Choice { encoding, .. })) = best {
+        for compression in [Compression::UNCOMPRESSED, high] {
+            column.bid(Choice { encoding, compression }, &mut best)?;
         }
     }
     Ok(best.map(|(_, choice)| choice))
@@ -140,43 +125,100 @@ fn zstd(level: i32) -> Result<Compression, CodecError> {
     Ok(Compression::ZSTD(ZstdLevel::try_new(level)?))
 }
 
-/// What one value takes in a row group of `group_rows`, by the sample, of which plain values under one compression are
-/// known: in the file, and before it is compressed. `grown` is the sample and the rows behind it.
-fn bytes_a_value(
-    (array, grown): (&ArrayRef, &ArrayRef),
-    choice: Choice,
-    (plain, under): (&Written, Compression),
+/// A column's sample, and what is known of it already.
+struct Column {
+    sample: ArrayRef,
+    /// The sample and as many rows behind it, where there are.
+    grown: ArrayRef,
+    /// Rows of a row group.
     group_rows: usize,
-) -> Result<(f64, f64), CodecError> {
-    let rows = array.len() as f64;
-    if choice == (Choice { encoding: Some(Encoding::PLAIN), compression: under }) {
-        return Ok((plain.data / rows, plain.uncompressed / rows));
+    /// The lower zstd level.
+    low: Compression,
+    /// Plain values under it.
+    plain: Written,
+    dictionary: OnceCell<Dictionary>,
+}
+
+/// What a dictionary makes of the sample.
+#[derive(Clone, Copy)]
+struct Dictionary {
+    /// Without compression.
+    written: Written,
+    /// Distinct values grow as a power of the rows (Heaps' law).
+    exponent: f64,
+}
+
+impl Column {
+    fn new(array: &ArrayRef, rows: usize, group_rows: usize, low: Compression) -> Result<Self, CodecError> {
+        let (sample, grown) = (array.slice(0, rows), array.slice(0, array.len().min(2 * rows)));
+        let plain = written(&sample, Some(Encoding::PLAIN), low)?;
+        Ok(Self { sample, grown, group_rows, low, plain, dictionary: OnceCell::new() })
     }
-    let found = written(array, choice.encoding, choice.compression)?;
-    if choice.encoding.is_some() {
-        return Ok((found.data / rows, found.uncompressed / rows));
+
+    /// Makes a choice the best, if its price is below the best one's.
+    fn bid(&self, choice: Choice, best: &mut Option<(f64, Choice)>) -> Result<(), CodecError> {
+        let (bytes, compressed) = self.bytes_a_value(choice)?;
+        let a_byte = match choice.compression {
+            Compression::UNCOMPRESSED => 0.0,
+            zstd if zstd == self.low => COMPRESSING,
+            _ => COMPRESSING + COMPRESSING_MORE,
+        };
+        let price = bytes + (encoding_work(choice.encoding) + compressed * a_byte) / NANOSECONDS_A_BYTE;
+        if best.is_none_or(|(lowest, _)| price < lowest) {
+            *best = Some((price, choice));
+        }
+        Ok(())
     }
-    let size =
-        |array: &ArrayRef| Ok::<_, CodecError>(written(array, None, Compression::UNCOMPRESSED)?.dictionary);
-    let all = size(array)?.max(1.0);
-    // Distinct values grow as a power of the rows (Heaps' law); its exponent shows between half of the rows and all of them.
-    let half = grown.len() / 2;
-    let fewer = if half == array.len() { all } else { size(&grown.slice(0, half))?.max(1.0) };
-    let exponent = (size(grown)? / fewer).log2().clamp(0.0, 1.0);
-    let group = (group_rows as f64).max(rows);
-    let full = (DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 / all).max(1.0);
-    let growth = (group / rows).powf(exponent).min(full);
-    // From the row on that finds the dictionary full, values are plain.
-    let inside = (rows * growth.powf(1.0 / exponent.max(0.01)) / group).min(1.0);
-    let inside = if growth < full { 1.0 } else { inside };
-    // Numbers of a dictionary that grows get longer by a bit each time that it doubles.
-    let longer = growth.log2() / 8.0;
-    let bytes = inside * (found.data / rows + longer) + (1.0 - inside) * plain.data / rows;
-    let uncompressed = (found.uncompressed - all).max(0.0) / rows + longer + all * growth / group;
-    Ok((bytes + found.dictionary * growth / group, uncompressed))
+
+    /// What one value takes in a row group: in the file, and before it is compressed.
+    fn bytes_a_value(&self, choice: Choice) -> Result<(f64, f64), CodecError> {
+        let rows = self.sample.len() as f64;
+        if choice == (Choice { encoding: Some(Encoding::PLAIN), compression: self.low }) {
+            return Ok((self.plain.data / rows, self.plain.uncompressed / rows));
+        }
+        if choice.encoding.is_some() {
+            let found = written(&self.sample, choice.encoding, choice.compression)?;
+            return Ok((found.data / rows, found.uncompressed / rows));
+        }
+        let Dictionary { written: bare, exponent } = self.dictionary()?;
+        let found = match choice.compression {
+            Compression::UNCOMPRESSED => bare,
+            compression => written(&self.sample, None, compression)?,
+        };
+        let all = bare.dictionary.max(1.0);
+        let group = (self.group_rows as f64).max(rows);
+        let full = (DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 / all).max(1.0);
+        let growth = (group / rows).powf(exponent).min(full);
+        // From the row on that finds the dictionary full, values are plain.
+        let inside = (rows * growth.powf(1.0 / exponent.max(0.01)) / group).min(1.0);
+        let inside = if growth < full { 1.0 } else { inside };
+        // Numbers of a dictionary that grows get longer by a bit each time that it doubles.
+        let longer = growth.log2() / 8.0;
+        let bytes = inside * (found.data / rows + longer) + (1.0 - inside) * self.plain.data / rows;
+        let uncompressed = (found.uncompressed - all).max(0.0) / rows + longer + all * growth / group;
+        Ok((bytes + found.dictionary * growth / group, uncompressed))
+    }
+
+    /// Asked for by up to three choices, and made once.
+    fn dictionary(&self) -> Result<Dictionary, CodecError> {
+        if let Some(known) = self.dictionary.get() {
+            return Ok(*known);
+        }
+        let bare = |array: &ArrayRef| written(array, None, Compression::UNCOMPRESSED);
+        let written = bare(&self.sample)?;
+        // The exponent shows between half of the rows and all of them.
+        let half = self.grown.len() / 2;
+        let fewer = match half == self.sample.len() {
+            true => written.dictionary,
+            false => bare(&self.grown.slice(0, half))?.dictionary,
+        };
+        let exponent = (bare(&self.grown)?.dictionary / fewer.max(1.0)).log2().clamp(0.0, 1.0);
+        Ok(*self.dictionary.get_or_init(|| Dictionary { written, exponent }))
+    }
 }
 
 /// The bytes of a sample that was written.
+#[derive(Clone, Copy)]
 struct Written {
     dictionary: f64,
     /// All else.

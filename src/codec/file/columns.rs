@@ -6,14 +6,19 @@
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{FieldRef, SchemaRef};
+use arrow_schema::{DataType, FieldRef, SchemaRef};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::schema::types::SchemaDescriptor;
 
 use crate::codec::CodecError;
+
+/// Decimal digits of a number that Parquet stores in 32 bits.
+const DIGITS_32: u8 = 9;
 
 /// Runs a job on another thread.
 pub type Beside = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
@@ -34,8 +39,18 @@ struct Column {
 }
 
 impl Column {
+    fn new(field: &FieldRef) -> Self {
+        let field = match field.data_type() {
+            DataType::Decimal64(precision, _) if *precision > DIGITS_32 => {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Int64))
+            }
+            _ => field.clone(),
+        };
+        Self { field, leaves: Vec::new() }
+    }
+
     fn write(&mut self, array: &ArrayRef) -> Result<(), CodecError> {
-        let leaves = compute_leaves(&self.field, array)?;
+        let leaves = compute_leaves(&self.field, &as_stored(array))?;
         if leaves.len() != self.leaves.len() {
             return Err(CodecError::Piece(format!("{} has other leaves than its values", self.field.name())));
         }
@@ -67,7 +82,7 @@ impl Columns {
         number: usize,
     ) -> Result<(), CodecError> {
         let fields = schema.fields().iter();
-        self.0 = fields.map(|field| Column { field: field.clone(), leaves: Vec::new() }).collect();
+        self.0 = fields.map(Column::new).collect();
         for (leaf, writer) in factory.create_column_writers(number)?.into_iter().enumerate() {
             self.0[parquet.get_column_root_idx(leaf)].leaves.push(writer);
         }
@@ -133,6 +148,16 @@ impl Columns {
     pub(super) fn end(&mut self) -> Result<Vec<ArrowColumnChunk>, CodecError> {
         let leaves = std::mem::take(&mut self.0).into_iter().flat_map(|column| column.leaves);
         Ok(leaves.map(ArrowColumnWriter::close).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Decimals as the whole numbers that Parquet makes of them: its writer would copy each to do so.
+fn as_stored(array: &ArrayRef) -> ArrayRef {
+    match array.as_primitive_opt::<Decimal64Type>() {
+        Some(decimals) if decimals.precision() > DIGITS_32 => {
+            Arc::new(decimals.reinterpret_cast::<Int64Type>())
+        }
+        _ => array.clone(),
     }
 }
 
