@@ -30,6 +30,7 @@ pub fn hold(mapping: &Mapping, wire: &[u8]) -> Option<Kept> {
     };
     builder.push(None).expect("a NULL");
     let array = builder.finish().expect("an array");
+    among_others(mapping, wire, (pushed, &array));
     assert_eq!(array.data_type(), &arrow_type(mapping));
     let encoder = ColumnEncoder::bind(mapping, &*array).expect("an array of this mapping");
     let display_scale = match pushed {
@@ -48,4 +49,16 @@ pub fn hold(mapping: &Mapping, wire: &[u8]) -> Option<Kept> {
     assert_eq!(out, expected, "{mapping:?}: {pushed:?}");
     assert_eq!(fits(mapping, wire).expect("it was pushed"), pushed == Pushed::Natural, "{mapping:?}");
     Some(Kept { pushed, array })
+}
+
+/// What stands behind a value in its row does not change it.
+fn among_others(mapping: &Mapping, wire: &[u8], (pushed, array): (Pushed, &ArrayRef)) {
+    for behind in [0, 0xff] {
+        let row = [wire, &[behind; 32]].concat();
+        let mut builder = ColumnBuilder::new(mapping);
+        builder.push(None).expect("a NULL");
+        assert_eq!(builder.push_first(&row, wire.len()).expect("it was pushed alone"), pushed, "{mapping:?}");
+        builder.push(None).expect("a NULL");
+        assert_eq!(&builder.finish().expect("an array"), array, "{mapping:?}");
+    }
 }

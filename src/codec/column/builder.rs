@@ -122,10 +122,10 @@ impl ColumnBuilder {
         }
     }
 
-    /// Adds the value in the first `length` of these bytes; what stands behind them belongs to others, and lets values be read
-    /// in larger pieces than they have.
+    /// Adds the value in the first `length` of these bytes, no more than there are; what stands behind them belongs to others, and
+    /// lets values be read in larger pieces than they have. After an error the builder must not be used any more.
     #[inline]
-    pub(crate) fn push_first(&mut self, bytes: &[u8], length: usize) -> Result<Pushed, CodecError> {
+    pub fn push_first(&mut self, bytes: &[u8], length: usize) -> Result<Pushed, CodecError> {
         let wire = &bytes[..length];
         let pushed = match &mut self.cells {
             Cells::Decimal64 { values, quick, precision, scale, display_scale } => {
