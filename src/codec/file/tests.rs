@@ -47,6 +47,8 @@ struct Written {
     piece: Bytes,
     sidecar: Option<Bytes>,
     opened: usize,
+    /// What the file was said to have after each row: where a piece ends depends on it.
+    sizes: Vec<u64>,
 }
 
 impl Written {
@@ -65,7 +67,7 @@ fn write(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
     let beside: Beside = Arc::new(|job| drop(std::thread::spawn(job)));
     let threads = write_by(shape, rows, limits, Some(Crew { beside, encoders: 3 }));
     assert!(alone.piece == threads.piece && alone.sidecar == threads.sidecar);
-    assert_eq!(alone.finished, threads.finished);
+    assert_eq!((&alone.finished, &alone.sizes), (&threads.finished, &threads.sizes));
     alone
 }
 
@@ -81,10 +83,14 @@ fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, crew: Option<
         Some(crew) => writer.with_crew(crew),
         None => writer,
     };
-    rows.iter().for_each(|row| writer.push(&mut tuple(row)).unwrap());
+    let push = |row: &Row| {
+        writer.push(&mut tuple(row)).unwrap();
+        writer.bytes_written()
+    };
+    let sizes = rows.iter().map(push).collect();
     let (finished, sinks) = writer.finish().unwrap();
     let opened = *opened.lock().unwrap();
-    Written { finished, piece: sinks.piece.into(), sidecar: sinks.sidecar.map(Bytes::from), opened }
+    Written { finished, piece: sinks.piece.into(), sidecar: sinks.sidecar.map(Bytes::from), opened, sizes }
 }
 
 fn read(written: &Written, shape: &PieceShape) -> Result<Vec<Vec<u8>>, CodecError> {
