@@ -194,7 +194,10 @@ impl RowSummer {
     fn sum_of<const N: usize>(&mut self, blocks: usize) {
         let waiting = &self.waiting[blocks - 1];
         let count = waiting.count;
-        let last = &waiting.last.as_chunks::<N>().0[..count.min(waiting.last.len() / N)];
+        if count == 0 {
+            return;
+        }
+        let last = &waiting.last.as_chunks::<N>().0[..count];
         let mut hashes = [0; SIDE_BY_SIDE * 32];
         if blocks <= CHUNK {
             self.compress(last, 0, (KEYED_HASH, CHUNK_START, CHUNK_END | ROOT), &mut hashes);
@@ -218,7 +221,7 @@ impl RowSummer {
         waiting.count = 0;
     }
 
-    /// Compresses inputs of the same length side by side. `flags`: of all their blocks, of the first, of the last.
+    /// Compresses one or more inputs of the same length side by side. The flags: of all their blocks, of the first, of the last.
     fn compress<const N: usize>(
         &self,
         inputs: &[[u8; N]],
@@ -226,8 +229,7 @@ impl RowSummer {
         (flags, first, last): (u8, u8, u8),
         hashes: &mut Hashes,
     ) {
-        let Some(end) = inputs.len().checked_sub(1) else { return };
-        let all: [&[u8; N]; SIDE_BY_SIDE] = std::array::from_fn(|at| &inputs[at.min(end)]);
+        let all: [&[u8; N]; SIDE_BY_SIDE] = std::array::from_fn(|at| &inputs[at.min(inputs.len() - 1)]);
         let increment = blake3::IncrementCounter::No;
         let inputs = &all[..inputs.len()];
         self.platform.hash_many(inputs, &self.words, counter, increment, flags, first, last, hashes);

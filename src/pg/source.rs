@@ -370,8 +370,8 @@ impl Locked {
         numerics::profile(&self.client, table, &from, columns).await
     }
 
-    /// `count(*)` under the snapshot. By one process: it runs beside the lanes, and further ones would count no faster than they
-    /// take processors from them.
+    /// `count(*)` under the snapshot. By one process: it runs beside the lanes, from which parallel workers would take the
+    /// processors.
     pub async fn count(&self, table: &TableName, condition: Option<&str>) -> Result<u64, PgError> {
         self.run("SET LOCAL max_parallel_workers_per_gather = 0").await?;
         let filter = condition.map(|condition| format!(" WHERE ({condition})")).unwrap_or_default();

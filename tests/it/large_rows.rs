@@ -100,6 +100,9 @@ async fn a_row_is_found_in_any_unit_and_through_a_condition() {
     let report = world.dump_with(change).await.unwrap();
     assert_eq!(report.rows, 59_999);
     assert!(report.tables[0].units > 1, "{:?}", report.tables);
+    // What is read in several units was counted besides, under its condition.
+    let manifest = world.vault.manifests().unwrap().remove(0).manifest;
+    assert_eq!(manifest.body.tables[0].counted, Some(59_999));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,14 +6,14 @@
 use crate::codec::CodecError;
 
 const POSITIVE: u16 = 0x0000;
-const NEGATIVE: u16 = 0x4000;
+pub(super) const NEGATIVE: u16 = 0x4000;
 const NAN: [u8; 8] = [0, 0, 0, 0, 0xc0, 0, 0, 0];
 /// `numeric_send` derives dscale from the header of the stored value, which makes it 0x20 for both infinities.
 const INFINITY: [u8; 8] = [0, 0, 0, 0, 0xd0, 0, 0, 0x20];
 const NEGATIVE_INFINITY: [u8; 8] = [0, 0, 0, 0, 0xf0, 0, 0, 0x20];
 
 /// The largest display scale that PostgreSQL stores.
-const MAX_DSCALE: u16 = 0x3fff;
+pub(super) const MAX_DSCALE: u16 = 0x3fff;
 
 /// 10^0 to 10^38, all that fit.
 pub(crate) const POW10: [u128; 39] = {

@@ -5,14 +5,10 @@
 //! once, and what is multiplied or divided by is looked up. Whatever is not plain here (`None`) goes the long way,
 //! `numeric::to_scaled_64`, which decides; a property test holds the two equal.
 
+use super::numeric::{MAX_DSCALE, NEGATIVE};
+
 /// Head and four digits: what is read at once.
 pub(super) const READ: usize = 16;
-
-/// Sign bit of a negative value.
-const NEGATIVE: u64 = 0x4000;
-
-/// The largest display scale that PostgreSQL stores.
-const MAX_DSCALE: u64 = 0x3fff;
 
 /// The highest bit of each digit.
 const HIGH: u64 = 0x8000_8000_8000_8000;
@@ -81,8 +77,8 @@ impl Quick {
         let quotient = (grown_low >> twos).wrapping_mul(inverse);
         let plain = (count.wrapping_sub(1) < 4)
             & (length as u64 == 8 + 2 * count)
-            & (sign & !NEGATIVE == 0)
-            & (dscale <= MAX_DSCALE)
+            & (sign & !u64::from(NEGATIVE) == 0)
+            & (dscale <= u64::from(MAX_DSCALE))
             // Neither the first nor the last digit is zero, and none is above 9999.
             & (digits >> 48 != 0)
             & (digits_right & 0xffff != 0)

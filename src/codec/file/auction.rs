@@ -26,8 +26,9 @@ const FEWEST: usize = 1024;
 /// In a file of more columns than this none gets a dictionary: each takes 73 KiB before its first value comes.
 pub(super) const MOST_DICTIONARIES: usize = 256;
 
-/// Bytes of them that are enough: of long texts fewer show as much, and all would take longer than the rows behind them.
-const ENOUGH: usize = 256 << 10;
+/// Bytes of a column that are tried: of long texts fewer rows show as much, and [`SAMPLE`] of them took longer to try than a batch
+/// takes to be encoded.
+const ENOUGH_BYTES: usize = 256 << 10;
 
 /// Values beyond this are too large to be tried again and again: a dictionary or plain pages do as well for them.
 const SAMPLE_BYTES: usize = 4 << 20;
@@ -106,7 +107,7 @@ pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, C
     if sample.len() < FEWEST || bytes > SAMPLE_BYTES {
         return Ok(None);
     }
-    let rows = (sample.len() * ENOUGH / bytes).max(FEWEST).min(sample.len());
+    let rows = (sample.len() * ENOUGH_BYTES / bytes).max(FEWEST).min(sample.len());
     let (low, high) = (zstd(LOW.min(level))?, zstd(level)?);
     let column = Column::new(array, rows, group_rows, low)?;
     let mut best = None;

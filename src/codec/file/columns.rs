@@ -39,6 +39,7 @@ struct Column {
 }
 
 impl Column {
+    /// Decimals become the 64-bit integers that Parquet stores: its writer would copy each value to do so.
     fn new(field: &FieldRef) -> Self {
         let field = match field.data_type() {
             DataType::Decimal64(precision, _) if *precision > DIGITS_32 => {
@@ -50,11 +51,18 @@ impl Column {
     }
 
     fn write(&mut self, array: &ArrayRef) -> Result<(), CodecError> {
-        let leaves = compute_leaves(&self.field, &as_stored(array))?;
+        let leaves = compute_leaves(&self.field, &self.as_stored(array))?;
         if leaves.len() != self.leaves.len() {
             return Err(CodecError::Piece(format!("{} has other leaves than its values", self.field.name())));
         }
         self.leaves.iter_mut().zip(&leaves).try_for_each(|(writer, leaf)| Ok(writer.write(leaf)?))
+    }
+
+    fn as_stored(&self, array: &ArrayRef) -> ArrayRef {
+        match (self.field.data_type(), array.as_primitive_opt::<Decimal64Type>()) {
+            (DataType::Int64, Some(decimals)) => Arc::new(decimals.reinterpret_cast::<Int64Type>()),
+            _ => array.clone(),
+        }
     }
 }
 
@@ -148,16 +156,6 @@ impl Columns {
     pub(super) fn end(&mut self) -> Result<Vec<ArrowColumnChunk>, CodecError> {
         let leaves = std::mem::take(&mut self.0).into_iter().flat_map(|column| column.leaves);
         Ok(leaves.map(ArrowColumnWriter::close).collect::<Result<_, _>>()?)
-    }
-}
-
-/// Decimals as the whole numbers that Parquet makes of them: its writer would copy each to do so.
-fn as_stored(array: &ArrayRef) -> ArrayRef {
-    match array.as_primitive_opt::<Decimal64Type>() {
-        Some(decimals) if decimals.precision() > DIGITS_32 => {
-            Arc::new(decimals.reinterpret_cast::<Int64Type>())
-        }
-        _ => array.clone(),
     }
 }
 

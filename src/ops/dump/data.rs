@@ -1,8 +1,11 @@
 //! The rows: plan every table under the snapshot, run the lanes, widen what had too many exceptions, count what was split.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::{Either, select};
 
 use super::Run;
 use super::chunks::Chunked;
@@ -100,18 +103,18 @@ impl Run<'_> {
         planned: &[Planned],
         jobs: Vec<UnitJob>,
     ) -> Result<(Dumped, Vec<(usize, u64)>), OpsError> {
-        let reading = async {
-            let dumped = self.read(locked, jobs).await;
-            if dumped.is_err() {
+        let (reading, counting) = (pin!(self.read(locked, jobs)), pin!(self.count(locked, planned)));
+        match select(reading, counting).await {
+            Either::Left((Ok(dumped), counting)) => Ok((dumped, counting.await?)),
+            Either::Left((Err(error), _)) => {
                 // Nobody waits for the counts of a dump that failed. Where they cannot be ended they end by themselves.
                 if let Err(error) = locked.own_lane().cancel().await {
                     tracing::debug!(%error, "counting could not be cancelled");
                 }
+                Err(error)
             }
-            dumped
-        };
-        let (dumped, counted) = tokio::join!(reading, self.count(locked, planned));
-        Ok((dumped?, counted?))
+            Either::Right((counted, reading)) => Ok((reading.await?, counted?)),
+        }
     }
 
     pub(super) fn lanes<'a>(&'a self, locked: &'a Locked) -> Lanes<'a> {
@@ -492,16 +495,36 @@ fn snapshot_lost(error: crate::pg::PgError) -> OpsError {
     }
 }
 
-/// Holds what was read in several units to what was counted.
+/// Holds what was read of tables in several units to what was counted.
 fn agree(planned: &mut [Planned], counts: Vec<(usize, u64)>) -> Result<(), OpsError> {
     for (index, counted) in counts {
         let Planned { table, stored, .. } = &mut planned[index];
-        let rows: u64 = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
-        if counted != rows {
-            let text = format!("{}: count(*) is {counted}, {rows} rows were read", table.name);
-            return Err(OpsError::Mismatch(text));
-        }
+        let rows = stored.iter().flatten().map(|unit| unit.rowset.rows).sum();
+        held_to_count(&table.name, rows, counted)?;
         table.counted = Some(counted);
     }
     Ok(())
+}
+
+fn held_to_count(table: &TableName, rows: u64, counted: u64) -> Result<(), OpsError> {
+    if rows == counted {
+        return Ok(());
+    }
+    Err(OpsError::Mismatch(format!("{table}: count(*) is {counted}, {rows} rows were read")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_more_or_less_than_was_counted_ends_the_dump() {
+        let table = TableName { schema: "public".to_owned(), name: "bars".to_owned() };
+        assert!(held_to_count(&table, 7, 7).is_ok());
+        for (rows, counted) in [(6, 7), (8, 7), (0, 7), (7, 0)] {
+            let error = held_to_count(&table, rows, counted).unwrap_err();
+            assert_eq!(error.exit_code(), 40, "{error}");
+            assert!(error.to_string().contains("public.bars: count(*)"), "{error}");
+        }
+    }
 }
