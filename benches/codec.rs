@@ -14,11 +14,12 @@ use std::io;
 
 use barkeep::base::RowsetDigest;
 use barkeep::codec::column::{ColumnBuilder, ColumnEncoder};
-use barkeep::codec::copy::{HEADER, TRAILER, TupleStream};
+use barkeep::codec::copy::{DATA, HEADER, TRAILER, TupleStream};
 use barkeep::codec::file::{PieceLimits, PieceWriter};
 use barkeep::codec::rowset::{RowHasher, RowSummer};
 use barkeep::codec::shape::{ColumnShape, PieceShape};
 use barkeep::manifest::Mapping;
+use barkeep::pg::blocks::BLOCK;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hmac::Mac as _;
 use market::Order;
@@ -125,8 +126,23 @@ fn fields(tuple: &[u8]) -> Vec<&[u8]> {
     fields
 }
 
-fn copy_stream() -> Vec<u8> {
-    [&HEADER[..], &tuples(ROWS).concat(), &TRAILER].concat()
+/// A COPY as a server sends it, in blocks of messages.
+fn copy_stream() -> Vec<Vec<u8>> {
+    let mut blocks = vec![Vec::new()];
+    let tuples = tuples(ROWS);
+    let first = [&HEADER[..], &tuples[0]].concat();
+    let bodies =
+        std::iter::once(&first[..]).chain(tuples[1..].iter().map(Vec::as_slice)).chain([&TRAILER[..]]);
+    for body in bodies {
+        if blocks.last().is_some_and(|block| block.len() >= BLOCK) {
+            blocks.push(Vec::new());
+        }
+        let block = blocks.last_mut().expect("there is one");
+        block.push(DATA);
+        block.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+        block.extend_from_slice(body);
+    }
+    blocks
 }
 
 fn columns(criterion: &mut Criterion) {
@@ -166,7 +182,7 @@ fn columns(criterion: &mut Criterion) {
 }
 
 fn lane(criterion: &mut Criterion) {
-    let stream = copy_stream();
+    let mut stream = copy_stream();
     let shape = shape();
     let hasher = RowHasher::new(&KEY);
     let mut group = criterion.benchmark_group("lane");
@@ -174,9 +190,9 @@ fn lane(criterion: &mut Criterion) {
     group.bench_function("COPY frames alone", |bencher| {
         bencher.iter(|| {
             let mut tuples = TupleStream::new(COLUMNS.into());
-            for block in stream.chunks(256 * 1024) {
+            for block in &mut stream {
                 tuples
-                    .feed(block, &mut |tuple| {
+                    .feed(block, |tuple| {
                         black_box(tuple);
                         Ok(())
                     })
@@ -192,8 +208,8 @@ fn lane(criterion: &mut Criterion) {
                 PieceWriter::new(io::sink(), &shape, hasher.clone(), PieceLimits::default(), open)
                     .expect("a piece");
             let mut tuples = TupleStream::new(COLUMNS.into());
-            for block in stream.chunks(256 * 1024) {
-                tuples.feed(block, &mut |tuple| piece.push(tuple)).expect("a stream");
+            for block in &mut stream {
+                tuples.feed(block, |tuple| piece.push(tuple)).expect("a stream");
             }
             piece.finish().expect("finished").0.bytes
         });

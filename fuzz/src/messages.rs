@@ -1,7 +1,7 @@
 //! A slow sorter of the server's messages: what passes, which rows come, and how a COPY ends.
 
-/// A block ends with the row that fills it; a row that fills one alone goes by itself.
-const BLOCK: usize = 256 << 10;
+/// A row whose message has a body from this size on goes by itself.
+const ALONE: usize = 64 << 10;
 
 /// Bytes of a row too large that are looked at.
 const HEAD: usize = 16;
@@ -11,8 +11,10 @@ const HEAD: usize = 16;
 pub struct Sorted {
     /// Everything but rows.
     pub passed: Vec<u8>,
-    /// Rows, in blocks.
-    pub blocks: Vec<Vec<u8>>,
+    /// Rows, in their messages, that are handed on for certain: something comes behind them that is none.
+    pub rows: Vec<u8>,
+    /// Whole rows behind those.
+    pub more: Vec<u8>,
     /// The row that was too large: its bytes, and how it begins. No row is taken after it.
     pub refused: Option<(u64, Vec<u8>)>,
     /// How the newest COPY ended: its rows, or `None` for an error.
@@ -48,50 +50,40 @@ pub fn messages(mut bytes: &[u8]) -> Vec<Message<'_>> {
 /// Sorts a conversation whose rows are wanted from the beginning to the end, or to one of more than `largest` bytes.
 pub fn sort(bytes: &[u8], largest: usize) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut block = Vec::new();
-    let mut open = true;
-    let mut refused = None;
-    let mut first = true;
-    let mut flush = |block: &mut Vec<u8>| {
-        if !block.is_empty() {
-            sorted.blocks.push(std::mem::take(block));
-        }
-    };
+    let (mut open, mut first) = (true, true);
     for message in messages(bytes) {
+        let length =
+            u32::from_be_bytes([message.bytes[1], message.bytes[2], message.bytes[3], message.bytes[4]]);
+        let body = (length as usize).saturating_sub(4);
+        let alone = body >= ALONE;
         if message.kind != b'd' {
             sorted.passed.extend_from_slice(message.bytes);
         }
-        let length =
-            u32::from_be_bytes([message.bytes[1], message.bytes[2], message.bytes[3], message.bytes[4]]);
-        let alone = length as usize >= BLOCK + 4;
+        if message.kind != b'd' || alone {
+            sorted.rows.append(&mut sorted.more);
+        }
         match message.kind {
             b'd' if !open => {}
             b'd' => {
                 // The header of the stream comes with the first row of each COPY.
-                let header = if std::mem::take(&mut first) { 19 } else { 0 };
-                let row = (length as usize).saturating_sub(4 + header);
+                let header = if first { 19 } else { 0 };
+                let row = body.saturating_sub(header);
                 if row > largest {
-                    flush(&mut block);
+                    sorted.rows.append(&mut sorted.more);
                     open = false;
                     let head = &message.body[message.body.len().min(header)..];
                     let head = &head[..head.len().min(HEAD)];
-                    refused = (head.len() == HEAD.min(row)).then(|| (row as u64, head.to_vec()));
+                    sorted.refused = (head.len() == HEAD.min(row)).then(|| (row as u64, head.to_vec()));
                     continue;
                 }
-                if alone {
-                    flush(&mut block);
-                }
-                block.extend_from_slice(message.body);
-                if message.whole && (alone || block.len() >= BLOCK) {
-                    flush(&mut block);
+                first = false;
+                if message.whole {
+                    let to = if alone { &mut sorted.rows } else { &mut sorted.more };
+                    to.extend_from_slice(message.bytes);
                 }
             }
-            b'c' => {
-                flush(&mut block);
-                first = true;
-            }
+            b'c' => first = true,
             b'E' => {
-                block.clear();
                 first = true;
                 sorted.end = Some(None);
             }
@@ -103,7 +95,6 @@ pub fn sort(bytes: &[u8], largest: usize) -> Sorted {
             _ => {}
         }
     }
-    sorted.refused = refused;
     sorted
 }
 

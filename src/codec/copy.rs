@@ -1,7 +1,9 @@
-//! [`TupleStream`]: cuts a COPY BINARY stream, given in blocks of any size, into tuples.
+//! [`TupleStream`]: the tuples of a COPY BINARY stream, as a server sends it: in messages, one tuple each.
 //!
-//! It checks the frame (header, field count, lengths, trailer) and knows nothing of types. Blocks may end anywhere,
-//! because a server may end its messages anywhere.
+//! The protocol says so of a server's CopyData ("will always correspond to single data rows"), so a message's length is its
+//! tuple's, and nobody has to follow the lengths of its fields to find where it ends. The stream's header comes in front of
+//! the first tuple, in the same message, and so does its trailer where there is none. Only this frame is checked here: that
+//! the fields fill their tuple is seen by whoever decodes them, once.
 
 use super::CodecError;
 
@@ -14,45 +16,43 @@ pub const TRAILER: [u8; 2] = [0xff, 0xff];
 /// The largest tuple that is accepted by default. PostgreSQL itself can't send a message above 1 GiB.
 pub const MAX_TUPLE: usize = 1 << 30;
 
-/// Memory that is kept for the next block; what a large tuple needed beyond is given back.
-const KEPT: usize = 4 << 20;
-
 /// Flag bits 16-31 are critical: a reader that does not know one must give up. Bit 16 announced OIDs until version 11.
 const CRITICAL_FLAGS: u32 = 0xffff_0000;
 
-/// An incremental reader of one COPY BINARY stream.
+/// Bytes in front of a message's body: its kind and its length.
+pub const MESSAGE: usize = 5;
+
+/// The kind of a message with COPY data.
+pub const DATA: u8 = b'd';
+
+/// The kind of the message that begins here, and the length of its body; `None` before its header has come.
+#[inline]
+pub fn message(bytes: &[u8]) -> Option<(u8, usize)> {
+    let (&[kind, length @ ..], _) = bytes.split_first_chunk::<MESSAGE>()?;
+    // The length counts itself but not the kind.
+    Some((kind, (u32::from_be_bytes(length) as usize).saturating_sub(4)))
+}
+
+/// A reader of one COPY BINARY stream.
 pub struct TupleStream {
     columns: usize,
-    max_tuple: usize,
-    pending: Vec<u8>,
     state: State,
     tuples: u64,
-    /// Offset in the stream of the first byte of `pending`.
+    /// COPY data before the message that is read.
     position: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Header,
-    /// Inside a tuple: how far its fields are known, and how many are still to come (`None`: count not read yet).
-    Tuple {
-        scanned: usize,
-        fields: Option<usize>,
-    },
+    Tuples,
     Done,
 }
 
-const NEXT: State = State::Tuple { scanned: 0, fields: None };
-
 impl TupleStream {
-    /// A stream whose tuples have `columns` fields, of at most [`MAX_TUPLE`] bytes.
+    /// A stream whose tuples have `columns` fields.
     pub fn new(columns: usize) -> Self {
-        Self::with_bound(columns, MAX_TUPLE)
-    }
-
-    /// A stream whose tuples have `columns` fields and at most `max_tuple` bytes.
-    pub fn with_bound(columns: usize, max_tuple: usize) -> Self {
-        Self { columns, max_tuple, pending: Vec::new(), state: State::Header, tuples: 0, position: 0 }
+        Self { columns, state: State::Header, tuples: 0, position: 0 }
     }
 
     /// Tuples handed out so far.
@@ -60,54 +60,24 @@ impl TupleStream {
         self.tuples
     }
 
-    /// Takes the next block and calls `row` once for every tuple that it completes: field count (i16), then per field
-    /// its length (i32, -1 for NULL) and bytes.
+    /// Takes whole messages, with their headers, and calls `row` with the tuple of each: field count (i16), then per field its
+    /// length (i32, -1 for NULL) and bytes.
     pub fn feed(
         &mut self,
-        block: &[u8],
-        row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>,
+        mut messages: &mut [u8],
+        mut row: impl FnMut(&mut [u8]) -> Result<(), CodecError>,
     ) -> Result<(), CodecError> {
-        self.pending.extend_from_slice(block);
-        self.cut(row)
-    }
-
-    /// As [`Self::feed`], with a block that is the stream's to keep: a tuple that fills one is not held twice. Gives memory
-    /// back that it needs no longer: the block's own, where its end was a tuple's.
-    pub fn feed_whole(
-        &mut self,
-        block: Vec<u8>,
-        row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>,
-    ) -> Result<Vec<u8>, CodecError> {
-        let emptied = if self.pending.is_empty() {
-            self.pending = block;
-            None
-        } else {
-            self.pending.extend_from_slice(&block);
-            Some(block)
-        };
-        self.cut(row)?;
-        Ok(match emptied {
-            Some(block) => block,
-            None if self.pending.is_empty() => std::mem::take(&mut self.pending),
-            None => Vec::new(),
-        })
-    }
-
-    fn cut(&mut self, row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        let mut start = 0;
-        let result = loop {
-            match self.step(start, row) {
-                Ok(Some(next)) => start = next,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+        while let Some((kind, length)) = message(messages) {
+            let (_, rest) = messages.split_at_mut(MESSAGE);
+            if kind != DATA || length > rest.len() {
+                return Err(self.malformed("a message of a COPY"));
             }
-        };
-        self.pending.drain(..start);
-        self.position += start as u64;
-        if self.pending.capacity() > KEPT {
-            self.pending.shrink_to(self.pending.len());
+            let (body, rest) = rest.split_at_mut(length);
+            self.read(body, &mut row)?;
+            self.position += length as u64;
+            messages = rest;
         }
-        result
+        if messages.is_empty() { Ok(()) } else { Err(self.malformed("the header of a message")) }
     }
 
     /// Ends the stream; gives the number of tuples.
@@ -118,115 +88,56 @@ impl TupleStream {
         }
     }
 
-    /// Does one step from `start`; gives where the next one starts, or `None` if more bytes are needed.
     #[inline]
-    fn step(
+    fn read(
         &mut self,
-        start: usize,
-        row: &mut dyn FnMut(&mut [u8]) -> Result<(), CodecError>,
-    ) -> Result<Option<usize>, CodecError> {
-        match self.state {
-            State::Header => self.header(start),
-            State::Tuple { scanned, fields } => match self.scan(start, scanned, fields)? {
-                Some(Scan::Tuple(end)) => {
-                    self.state = NEXT;
-                    self.tuples += 1;
-                    row(&mut self.pending[start..end])?;
-                    Ok(Some(end))
-                }
-                Some(Scan::Trailer(end)) => {
-                    self.state = State::Done;
-                    Ok(Some(end))
-                }
-                None => Ok(None),
-            },
-            State::Done if start == self.pending.len() => Ok(None),
-            State::Done => Err(CodecError::Stream("goes on after its trailer")),
+        body: &mut [u8],
+        row: &mut impl FnMut(&mut [u8]) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        let tuple = match self.state {
+            State::Tuples => body,
+            State::Header => {
+                let header = self.header(body)?;
+                &mut body[header..]
+            }
+            State::Done => return Err(CodecError::Stream("goes on after its trailer")),
+        };
+        self.state = State::Tuples;
+        let Some(&count) = tuple.first_chunk() else {
+            return Err(self.malformed("a message without a tuple"));
+        };
+        let count = i16::from_be_bytes(count);
+        if usize::try_from(count) == Ok(self.columns) {
+            self.tuples += 1;
+            return row(tuple);
         }
+        if tuple != TRAILER {
+            return Err(CodecError::FieldCount { expected: self.columns, found: i32::from(count) });
+        }
+        self.state = State::Done;
+        Ok(())
     }
 
-    fn header(&mut self, start: usize) -> Result<Option<usize>, CodecError> {
-        let bytes = &self.pending[start..];
-        let known = bytes.len().min(11);
-        if bytes[..known] != HEADER[..known] {
-            return Err(CodecError::malformed("the signature of COPY BINARY", 0));
+    /// Reads the stream's header; gives its length.
+    fn header(&self, bytes: &[u8]) -> Result<usize, CodecError> {
+        if !bytes.starts_with(&HEADER[..11]) {
+            return Err(self.malformed("the signature of COPY BINARY"));
         }
         let (Some(flags), Some(extension)) = (be32(bytes, 11), be32(bytes, 15)) else {
-            return Ok(None);
+            return Err(self.malformed("the header of COPY BINARY"));
         };
         if flags & CRITICAL_FLAGS != 0 {
-            return Err(CodecError::malformed("unknown critical flags in the header", 11));
+            return Err(self.malformed("unknown critical flags in the header"));
         }
-        let extension = extension as usize;
-        if extension > self.max_tuple {
-            return Err(CodecError::malformed("the length of the header extension", 15));
-        }
-        if bytes.len() < 19 + extension {
-            return Ok(None);
-        }
-        self.state = NEXT;
-        Ok(Some(start + 19 + extension))
+        let end = HEADER.len().checked_add(extension as usize).filter(|end| *end <= bytes.len());
+        end.ok_or_else(|| self.malformed("the length of the header extension"))
     }
 
-    /// Follows the field lengths of the tuple at `start`.
-    #[inline]
-    fn scan(
-        &mut self,
-        start: usize,
-        mut scanned: usize,
-        fields: Option<usize>,
-    ) -> Result<Option<Scan>, CodecError> {
-        let bytes = &self.pending[start..];
-        let mut fields = match fields {
-            Some(fields) => fields,
-            None => {
-                let Some(count) = bytes.get(..2) else { return Ok(None) };
-                let count = i16::from_be_bytes([count[0], count[1]]);
-                if count == -1 {
-                    return Ok(Some(Scan::Trailer(start + 2)));
-                }
-                if usize::try_from(count).ok() != Some(self.columns) {
-                    return Err(CodecError::FieldCount { expected: self.columns, found: i32::from(count) });
-                }
-                scanned = 2;
-                self.columns
-            }
-        };
-        while fields > 0 {
-            let Some(length) = be32(bytes, scanned) else { break };
-            let length = match length as i32 {
-                -1 => 0,
-                length if length >= 0 => length as usize,
-                _ => {
-                    let offset = self.position + (start + scanned) as u64;
-                    return Err(CodecError::Malformed { what: "a negative length", offset });
-                }
-            };
-            let end = scanned + 4 + length;
-            if end > self.max_tuple {
-                let bound = self.max_tuple as u64;
-                return Err(CodecError::TooLarge { what: "a tuple", bytes: end as u64, bound });
-            }
-            if end > bytes.len() {
-                break;
-            }
-            scanned = end;
-            fields -= 1;
-        }
-        if fields == 0 {
-            return Ok(Some(Scan::Tuple(start + scanned)));
-        }
-        self.state = State::Tuple { scanned, fields: Some(fields) };
-        Ok(None)
+    fn malformed(&self, what: &'static str) -> CodecError {
+        CodecError::Malformed { what, offset: self.position }
     }
 }
 
-enum Scan {
-    Tuple(usize),
-    Trailer(usize),
-}
-
-#[inline]
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..at + 4)?;
     Some(u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
@@ -236,65 +147,96 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn stream(tuples: &[Vec<u8>]) -> Vec<u8> {
-        let mut bytes = HEADER.to_vec();
-        tuples.iter().for_each(|tuple| bytes.extend_from_slice(tuple));
-        bytes.extend_from_slice(&TRAILER);
-        bytes
+    fn data(body: &[u8]) -> Vec<u8> {
+        [&[DATA][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
     }
 
-    fn read(bytes: &[u8], block: usize, bound: usize) -> Result<Vec<Vec<u8>>, CodecError> {
-        let mut reader = TupleStream::with_bound(2, bound);
+    fn messages(bodies: &[&[u8]]) -> Vec<Vec<u8>> {
+        bodies.iter().map(|body| data(body)).collect()
+    }
+
+    fn read(blocks: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, CodecError> {
+        let mut stream = TupleStream::new(2);
         let mut tuples = Vec::new();
-        for block in bytes.chunks(block) {
-            reader.feed(block, &mut |tuple| {
+        for block in blocks {
+            stream.feed(&mut block.clone(), |tuple| {
                 tuples.push(tuple.to_vec());
                 Ok(())
             })?;
         }
-        assert_eq!(reader.finish()?, tuples.len() as u64);
+        assert_eq!(stream.finish()?, tuples.len() as u64);
         Ok(tuples)
     }
 
-    fn two_tuples() -> Vec<Vec<u8>> {
-        vec![b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff".to_vec(), b"\0\x02\xff\xff\xff\xff\0\0\0\0".to_vec()]
+    const TUPLES: [&[u8]; 2] = [b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff", b"\0\x02\xff\xff\xff\xff\0\0\0\0"];
+
+    fn stream() -> Vec<Vec<u8>> {
+        messages(&[&[&HEADER[..], TUPLES[0]].concat(), TUPLES[1], &TRAILER])
     }
 
     #[test]
-    fn tuples_come_out_whole_wherever_the_blocks_end() {
-        let bytes = stream(&two_tuples());
-        for block in 1..=bytes.len() {
-            assert_eq!(read(&bytes, block, MAX_TUPLE).unwrap(), two_tuples(), "blocks of {block}");
-        }
+    fn tuples_come_out_whole_in_whatever_blocks_the_messages_come() {
+        let all = stream();
+        assert_eq!(read(&all).unwrap(), TUPLES);
+        assert_eq!(read(&[all.concat()]).unwrap(), TUPLES);
+        assert_eq!(read(&[all[0].clone(), all[1..].concat()]).unwrap(), TUPLES);
+    }
+
+    #[test]
+    fn a_stream_without_tuples_is_one_message() {
+        assert!(read(&messages(&[&[&HEADER[..], &TRAILER].concat()])).unwrap().is_empty());
     }
 
     #[test]
     fn a_stream_cut_anywhere_is_an_error() {
-        let bytes = stream(&two_tuples());
-        for length in 0..bytes.len() {
-            assert!(read(&bytes[..length], 7, MAX_TUPLE).is_err(), "cut at {length}");
+        let all = stream().concat();
+        for length in 0..all.len() {
+            assert!(read(&[all[..length].to_vec()]).is_err(), "cut at {length}");
         }
     }
 
     #[test]
-    fn bytes_after_the_trailer_are_an_error() {
-        let mut bytes = stream(&two_tuples());
-        bytes.push(0);
-        assert!(matches!(read(&bytes, 64, MAX_TUPLE), Err(CodecError::Stream(_))));
-        assert!(matches!(read(&bytes, 1, MAX_TUPLE), Err(CodecError::Stream(_))));
+    fn what_comes_after_the_trailer_is_an_error() {
+        for after in [&b"\0"[..], TUPLES[0], &TRAILER] {
+            let all = [stream(), messages(&[after])].concat();
+            assert!(matches!(read(&all), Err(CodecError::Stream(_))), "{after:?}");
+        }
+        let longer = [&TRAILER[..], b"\0"].concat();
+        assert!(matches!(read(&messages(&[&HEADER, &longer])), Err(CodecError::Malformed { .. })));
+        let header = [&HEADER[..], TUPLES[0]].concat();
+        assert!(matches!(
+            read(&messages(&[&header, &longer])),
+            Err(CodecError::FieldCount { found: -1, .. })
+        ));
     }
 
     #[test]
     fn another_number_of_fields_is_refused() {
-        let bytes = stream(&[b"\0\x01\0\0\0\0".to_vec()]);
-        assert!(matches!(read(&bytes, 64, 99), Err(CodecError::FieldCount { expected: 2, found: 1 })));
+        let one = [&HEADER[..], b"\0\x01\0\0\0\0"].concat();
+        let found = read(&messages(&[&one]));
+        assert!(matches!(found, Err(CodecError::FieldCount { expected: 2, found: 1 })));
     }
 
     #[test]
-    fn a_tuple_above_the_bound_is_refused_before_its_bytes_arrive() {
-        let mut reader = TupleStream::with_bound(1, 100);
-        reader.feed(&HEADER, &mut |_| Ok(())).unwrap();
-        let result = reader.feed(b"\0\x01\0\0\0\x60", &mut |_| Ok(()));
-        assert!(matches!(result, Err(CodecError::TooLarge { .. })));
+    fn a_header_that_is_none_is_refused() {
+        for (at, byte) in [(0, b'p'), (10, 1), (11, 1), (12, 1), (15, 1), (18, 50)] {
+            let mut first = [&HEADER[..], TUPLES[0]].concat();
+            assert!(read(&messages(&[&first, &TRAILER])).is_ok(), "the control");
+            first[at] = byte;
+            assert!(
+                matches!(read(&messages(&[&first, &TRAILER])), Err(CodecError::Malformed { .. })),
+                "{at}"
+            );
+        }
+        // An extension is skipped.
+        let first = [&HEADER[..15], &[0, 0, 0, 3], b"xyz", TUPLES[1]].concat();
+        assert_eq!(read(&messages(&[&first, &TRAILER])).unwrap(), [TUPLES[1]]);
+    }
+
+    #[test]
+    fn a_message_of_another_kind_is_refused() {
+        let mut all = stream();
+        all[1][0] = b'D';
+        assert!(matches!(read(&all), Err(CodecError::Malformed { offset: 32, .. })));
     }
 }

@@ -16,36 +16,55 @@ use crate::codec::copy::MAX_TUPLE;
 pub const BLOCK: usize = 256 << 10;
 
 /// Memory of a block: it ends behind the row that fills it.
-const SPARE: usize = BLOCK + BLOCK / 4;
+pub(super) const SPARE: usize = BLOCK + BLOCK / 4;
+
+/// A message from this size on is a block by itself; one that is smaller fits into what a block has left before it is full.
+pub(super) const ALONE: usize = SPARE - BLOCK;
 
 /// Bytes on their way. A block that is larger goes when nothing else is.
 const BOUND: usize = 4 * BLOCK;
 
-/// Some bytes, and the room that they take.
+/// Some rows, and the room that they take.
 pub struct Block {
-    /// COPY data as it came, without the headers of messages.
-    pub bytes: Vec<u8>,
-    /// Given back when it is dropped.
-    pub room: Room,
+    /// Whole messages as they came from the server, each with its header (`codec::copy`).
+    pub messages: Vec<u8>,
+    room: Room,
+}
+
+impl Block {
+    /// The messages are read. What a large one needed goes back to the system at once; the room of this block is taken until
+    /// [`Emptied::leave`].
+    pub fn emptied(self) -> Emptied {
+        let Self { mut messages, room } = self;
+        messages.clear();
+        if messages.capacity() > SPARE {
+            messages = Vec::new();
+        }
+        Emptied { messages, room }
+    }
+}
+
+/// A block that was read.
+pub struct Emptied {
+    messages: Vec<u8>,
+    room: Room,
+}
+
+impl Emptied {
+    /// Gives the room back, and with it the memory: the next block is filled where this one was, instead of in pages that the
+    /// kernel has to clear first.
+    pub fn leave(self) {
+        if self.messages.capacity() >= SPARE {
+            self.room.spare.lock().push(self.messages);
+        }
+    }
 }
 
 /// Room for a block.
 #[derive(Debug)]
-pub struct Room {
+pub(super) struct Room {
     _permit: OwnedSemaphorePermit,
     spare: Arc<Spare>,
-}
-
-impl Room {
-    /// Gives the room back, and with it the memory of its block: the next one is filled where this one was, instead of in pages
-    /// that the kernel has to clear first.
-    pub fn leave(self, mut emptied: Vec<u8>) {
-        // What a large row needed goes back to the system.
-        if (BLOCK..=SPARE).contains(&emptied.capacity()) {
-            emptied.clear();
-            self.spare.lock().push(emptied);
-        }
-    }
 }
 
 /// Memory of blocks that were decoded; never more than there is room for.
@@ -121,25 +140,23 @@ impl Sender {
         }
     }
 
-    /// Memory for a block of so many bytes, for which there is room.
-    pub(super) fn block(&self, bytes: usize) -> Vec<u8> {
-        let spare = if bytes <= BLOCK { self.spare.lock().pop() } else { None };
-        spare.unwrap_or_else(|| Vec::with_capacity(if bytes <= BLOCK { SPARE } else { bytes }))
+    /// Memory for a block.
+    pub(super) fn block(&self) -> Vec<u8> {
+        self.spare.lock().pop().unwrap_or_else(|| Vec::with_capacity(SPARE))
     }
 
-    /// Makes the bytes the receiver's own.
-    pub(super) fn send(&self, bytes: Vec<u8>, room: Room) -> Result<(), Deaf> {
+    /// Makes messages the receiver's own, with so many bytes of COPY data in them.
+    pub(super) fn send(&self, messages: Vec<u8>, data: usize, room: Room) -> Result<(), Deaf> {
         if let Some(pace) = &self.pace {
-            pace.spend(bytes.len());
+            pace.spend(data);
         }
-        self.blocks.send(Sent::Block(Block { bytes, room })).map_err(|_| Deaf)
+        self.blocks.send(Sent::Block(Block { messages, room })).map_err(|_| Deaf)
     }
 
     /// Says that a row is too large. Nothing is taken any more.
-    pub(super) fn refuse(&self, refused: Refused) -> Deaf {
+    pub(super) fn refuse(&self, refused: Refused) {
         // Whoever has left needs not be told.
         let _ = self.blocks.send(Sent::Refused(refused));
-        Deaf
     }
 
     /// Waits until nobody listens any more.
@@ -193,7 +210,7 @@ mod tests {
     /// Whether sending so many bytes has to wait.
     async fn waits(sender: &Sender, bytes: usize) -> bool {
         match tokio::time::timeout(Duration::from_millis(50), sender.room(bytes)).await {
-            Ok(room) => sender.send(vec![7; bytes], room.unwrap()).is_err(),
+            Ok(room) => sender.send(vec![7; bytes], bytes, room.unwrap()).is_err(),
             Err(_) => true,
         }
     }

@@ -1,6 +1,6 @@
 //! [`Tap`]: sits between a connection's bytes and tokio-postgres, for the two things that one cannot do.
 //!
-//! It takes the rows of a COPY OUT out of the stream and fills large blocks with them ([`super::intake`]): tokio-postgres
+//! It takes the rows of a COPY OUT out of the stream, and hands on what it read them into ([`super::intake`]): tokio-postgres
 //! would make a buffer with a counter of every row, and read 8 KiB at a time. And it hears the `n` of `COPY n`, which
 //! tokio-postgres drops: a COPY that was cut short between its last row and its end must not pass for a whole one.
 //! Everything else passes through as it came. Only headers of messages are looked at: a type byte and a length.
@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BufMut as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use super::blocks::Deaf;
-use super::intake::{Filler, Intake};
+use super::blocks::{BLOCK, Room, SPARE};
+use super::intake::{Filler, Intake, Way};
+use crate::codec::copy;
 
 /// How the newest COPY of a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +38,8 @@ pub(super) struct Listener {
     pub(super) intake: Arc<Intake>,
 }
 
-/// Bytes read at once. A Unix socket holds about 200 KiB.
-const READ: usize = 128 << 10;
-
-/// The same where no rows come.
-const SMALL_READ: usize = 8 << 10;
+/// Bytes read at once where no rows come; as few are copied rather than handed on with the memory they stand in.
+const SMALL: usize = 8 << 10;
 
 /// After less than this the server is left alone for a moment. It sends 8 KiB at a time, and waking for each of them costs
 /// both sides more than all the copying: a third of the server's time and most of ours (docs/performance.md).
@@ -50,9 +49,6 @@ const SHORT: usize = 64 << 10;
 /// ticks in whole milliseconds, so the thread sleeps.
 const NAP: Duration = Duration::from_micros(250);
 
-/// Type byte and length of a message.
-const HEADER: usize = 5;
-
 /// `COPY ` and twenty digits fit with room to spare; other tags may be cut.
 const LONGEST_TAG: usize = 32;
 
@@ -61,25 +57,37 @@ enum State {
     Negotiation,
     /// Ciphertext.
     Deaf,
-    /// Between messages, or inside a header.
-    Header,
+    /// Between messages, or inside a header or a row.
+    Message,
     /// Inside a message that passes: bytes still to come.
     Passing(usize),
-    /// Inside a message with a row that somebody wants: bytes still to come.
-    Row(usize),
+    /// Inside a row that goes by itself.
+    Alone(Alone),
+    /// Inside a row that nobody wants any more: bytes still to come.
+    Dropping(usize),
+}
+
+/// A message that is read into memory of its own.
+struct Alone {
+    message: Vec<u8>,
+    /// Bytes of it that are still to come.
+    left: usize,
+    room: Room,
 }
 
 /// A byte stream whose incoming messages are sorted.
 pub(super) struct Tap<S> {
     stream: S,
     state: State,
-    /// What came and is not sorted yet, from `at` on.
+    /// What came: rows that wait to be handed on, whole and without anything between them, and from `at` on what is not
+    /// sorted yet. Nothing is before `from`.
     incoming: Vec<u8>,
+    from: usize,
     at: usize,
     /// What tokio-postgres gets, from `passed_at` on.
     passed: Vec<u8>,
     passed_at: usize,
-    /// Fills blocks while somebody wants rows.
+    /// There while somebody wants rows.
     filler: Option<Filler>,
     /// The body of a CommandComplete, as far as it has come; `None` in any other message.
     tag: Option<Vec<u8>>,
@@ -95,6 +103,7 @@ impl<S> Tap<S> {
             stream,
             state,
             incoming: Vec::new(),
+            from: 0,
             at: 0,
             passed: Vec::new(),
             passed_at: 0,
@@ -108,7 +117,7 @@ impl<S> Tap<S> {
 
     /// Over a stream on which the protocol itself is spoken.
     pub(super) fn plain(stream: S, listener: Listener) -> Self {
-        Self::new(stream, State::Header, listener)
+        Self::new(stream, State::Message, listener)
     }
 
     /// Over a stream that begins with the answer to a request for TLS. After a yes this tap is deaf: then the one
@@ -117,130 +126,218 @@ impl<S> Tap<S> {
         Self::new(stream, State::Negotiation, listener)
     }
 
-    /// Sorts what came; waits where a row comes and there is no room for it.
+    /// Sorts what came; waits where rows are to be handed on and there is no room for them.
     fn sort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.filler.is_some() && self.listener.intake.is_left() {
-            self.filler = None;
+            self.leave();
         }
+        self.finish_alone();
         while self.at < self.incoming.len() {
             match self.state {
                 State::Negotiation => {
                     let follows = self.incoming[self.at] == b'S';
-                    self.state = if follows { State::Deaf } else { State::Header };
+                    self.state = if follows { State::Deaf } else { State::Message };
                     self.pass(1);
                 }
                 State::Deaf => {
                     self.pass(usize::MAX);
                 }
-                State::Header => {
-                    if !self.header() {
+                State::Message => {
+                    if !ready!(self.message(cx)) {
                         break;
                     }
                 }
                 State::Passing(left) => self.passing(left),
-                State::Row(left) => ready!(self.row(left, cx)),
+                State::Dropping(left) => self.drop_row(left),
+                State::Alone(_) => break,
             }
         }
-        self.incoming.drain(..self.at);
-        self.at = 0;
+        if self.at - self.from >= BLOCK {
+            ready!(self.hand_on(cx));
+        }
+        self.incoming.drain(..self.from);
+        self.at -= self.from;
+        self.from = 0;
         Poll::Ready(())
+    }
+
+    /// Up to so many bytes from here on are sorted; gives how many there were. No row waits.
+    fn advance(&mut self, bytes: usize) -> usize {
+        let before = self.at;
+        self.at = before.saturating_add(bytes).min(self.incoming.len());
+        self.from = self.at;
+        self.at - before
     }
 
     /// Lets up to so many bytes pass; gives how many there were.
     fn pass(&mut self, bytes: usize) -> usize {
-        let end = self.at.saturating_add(bytes).min(self.incoming.len());
-        let bytes = end - self.at;
-        self.passed.extend_from_slice(&self.incoming[self.at..end]);
-        self.at = end;
+        let before = self.at;
+        let bytes = self.advance(bytes);
+        self.passed.extend_from_slice(&self.incoming[before..self.at]);
         bytes
     }
 
-    /// Begins a message; false if its header has not come yet.
+    /// Sorts a message, or begins to; false if more of it has to come first.
     #[inline]
-    fn header(&mut self) -> bool {
-        let Some((header, _)) = self.incoming[self.at..].split_first_chunk::<HEADER>() else { return false };
-        // The length counts itself but not the type byte.
-        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
-        let body = length.saturating_sub(4);
-        let kind = header[0];
-        if kind == b'd' && self.wants_rows() {
-            self.at += HEADER;
-            self.state = State::Row(body);
-            self.fill(|filler| filler.begin(body));
-            if body == 0 {
-                self.end_row();
-            }
-            return true;
+    fn message(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some((kind, body)) = copy::message(&self.incoming[self.at..]) else { return Poll::Ready(false) };
+        if kind == copy::DATA && self.wants_rows() {
+            return self.row(body, cx);
         }
-        self.pass(HEADER);
+        ready!(self.hand_on(cx));
+        self.pass(copy::MESSAGE);
         match kind {
             // Without a body there is no tag: what comes next would pass for one. A fuzz target found it.
             b'C' => self.tag = (body > 0).then(Vec::new),
-            b'c' => {
-                self.fill(Filler::flush);
-                self.filler = None;
-            }
+            b'c' => self.filler = None,
             b'E' => {
                 self.filler = None;
                 self.listener.told.send_replace(Some(CopyEnd::Failed));
             }
             _ => {}
         }
-        self.state = if body == 0 { State::Header } else { State::Passing(body) };
-        true
+        self.state = if body == 0 { State::Message } else { State::Passing(body) };
+        Poll::Ready(true)
     }
 
     fn passing(&mut self, left: usize) {
-        let from = self.at;
+        let before = self.at;
         let left = left - self.pass(left);
         if let Some(tag) = &mut self.tag {
-            tag.extend(self.incoming[from..self.at].iter().take(LONGEST_TAG - tag.len()));
+            tag.extend(self.incoming[before..self.at].iter().take(LONGEST_TAG - tag.len()));
         }
         if left > 0 {
             self.state = State::Passing(left);
             return;
         }
-        self.state = State::Header;
+        self.state = State::Message;
         if let Some(rows) = self.tag.take().as_deref().and_then(copied) {
             self.listener.told.send_replace(Some(CopyEnd::Copied(rows)));
         }
     }
 
-    /// Takes more of a row. Where nobody wants it any more, it is read past.
+    fn drop_row(&mut self, left: usize) {
+        let left = left - self.advance(left);
+        self.state = if left == 0 { State::Message } else { State::Dropping(left) };
+    }
+
+    /// Takes the row in a message with so many bytes; false if more of it has to come first.
     #[inline]
-    fn row(&mut self, left: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let end = self.at.saturating_add(left).min(self.incoming.len());
-        if let Some(filler) = &mut self.filler {
-            match filler.poll_room(cx) {
-                Poll::Ready(Ok(())) => {
-                    if filler.take(&self.incoming[self.at..end]).is_err() {
-                        self.filler = None;
-                    }
+    fn row(&mut self, body: usize, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(filler) = &mut self.filler else { return Poll::Ready(false) };
+        let (message, come) = (copy::MESSAGE + body, self.incoming.len() - self.at);
+        match filler.way(body) {
+            Way::Together => {
+                if message > come {
+                    return Poll::Ready(false);
                 }
-                Poll::Ready(Err(_)) => self.filler = None,
-                Poll::Pending => {
-                    // Registered first, and looked at again: who leaves in between is not missed.
-                    self.listener.intake.register(cx);
-                    if !self.listener.intake.is_left() {
-                        return Poll::Pending;
-                    }
-                    self.filler = None;
+                filler.count(body);
+                self.at += message;
+                Poll::Ready(true)
+            }
+            Way::Alone => self.begin_alone(body, cx).map(|()| true),
+            Way::Refused => {
+                ready!(self.hand_on(cx));
+                let come = &self.incoming[self.at + copy::MESSAGE..];
+                if self.filler.as_ref().is_some_and(|filler| !filler.refuse(body, come)) {
+                    return Poll::Ready(false);
                 }
+                self.filler = None;
+                self.state = State::Dropping(message);
+                Poll::Ready(true)
             }
         }
-        let left = left - (end - self.at);
-        self.at = end;
-        self.state = State::Row(left);
-        if left == 0 {
-            self.end_row();
+    }
+
+    /// Begins a row that goes by itself. Where nobody wants it any more, it is read past.
+    fn begin_alone(&mut self, body: usize, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.hand_on(cx));
+        let message = copy::MESSAGE + body;
+        let Some(room) = ready!(self.poll_room(message, cx)) else {
+            self.state = State::Dropping(message);
+            return Poll::Ready(());
+        };
+        if let Some(filler) = &mut self.filler {
+            filler.count(body);
+        }
+        let mut alone = Alone { message: Vec::with_capacity(message), left: message, room };
+        let before = self.at;
+        alone.left -= self.advance(message);
+        alone.message.extend_from_slice(&self.incoming[before..self.at]);
+        self.state = State::Alone(alone);
+        self.finish_alone();
+        Poll::Ready(())
+    }
+
+    /// Hands on a row that goes by itself, when it has come.
+    fn finish_alone(&mut self) {
+        if !matches!(&self.state, State::Alone(alone) if alone.left == 0) {
+            return;
+        }
+        if let State::Alone(Alone { message, room, .. }) = std::mem::replace(&mut self.state, State::Message)
+        {
+            self.send(message, room);
+        }
+    }
+
+    /// Hands on the rows that wait for it, if there are any, with the memory they stand in.
+    #[inline]
+    fn hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.from < self.at { self.hand_on_rows(cx) } else { Poll::Ready(()) }
+    }
+
+    fn hand_on_rows(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(room) = ready!(self.poll_room(BLOCK, cx)) else {
+            self.from = self.at;
+            return Poll::Ready(());
+        };
+        if self.at - self.from <= SMALL {
+            let few = self.incoming[self.from..self.at].to_vec();
+            self.from = self.at;
+            self.send(few, room);
+        } else if let Some(filler) = &self.filler {
+            let mut next = filler.block();
+            next.extend_from_slice(&self.incoming[self.at..]);
+            let mut block = std::mem::replace(&mut self.incoming, next);
+            block.truncate(self.at);
+            block.drain(..self.from);
+            (self.from, self.at) = (0, 0);
+            self.send(block, room);
         }
         Poll::Ready(())
     }
 
-    #[inline]
-    fn end_row(&mut self) {
-        self.state = State::Header;
-        self.fill(Filler::end);
+    fn send(&mut self, block: Vec<u8>, room: Room) {
+        if self.filler.as_mut().is_some_and(|filler| filler.send(block, room).is_err()) {
+            self.filler = None;
+        }
+    }
+
+    /// Waits for room for so many bytes; `None` where nobody wants rows any more.
+    fn poll_room(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<Option<Room>> {
+        let Some(filler) = &mut self.filler else { return Poll::Ready(None) };
+        match filler.poll_room(bytes, cx) {
+            Poll::Ready(Ok(room)) => return Poll::Ready(Some(room)),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                // Registered first, and looked at again: who leaves in between is not missed.
+                self.listener.intake.register(cx);
+                if !self.listener.intake.is_left() {
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.filler = None;
+        Poll::Ready(None)
+    }
+
+    /// Nobody wants rows any more: those that wait are dropped, and what is still to come of one that was begun.
+    fn leave(&mut self) {
+        self.filler = None;
+        self.from = self.at;
+        if let State::Alone(alone) = &self.state {
+            self.state = State::Dropping(alone.left);
+        }
     }
 
     #[inline]
@@ -249,14 +346,6 @@ impl<S> Tap<S> {
             self.filler = self.listener.intake.sender().map(Filler::new);
         }
         self.filler.is_some()
-    }
-
-    /// Does something with the filler, and lets go of it where nobody listens any more.
-    #[inline]
-    fn fill(&mut self, act: impl FnOnce(&mut Filler) -> Result<(), Deaf>) {
-        if self.filler.as_mut().is_some_and(|filler| act(filler).is_err()) {
-            self.filler = None;
-        }
     }
 }
 
@@ -267,9 +356,22 @@ impl<S: AsyncRead + Unpin> Tap<S> {
         if rows && std::mem::take(&mut self.short) {
             std::thread::sleep(self.nap);
         }
-        self.incoming.reserve(if rows { READ } else { SMALL_READ });
-        let bytes = ready!(pin!(self.stream.read_buf(&mut self.incoming)).poll(cx))?;
-        self.short = bytes < SHORT;
+        let (into, most) = match &mut self.state {
+            State::Alone(Alone { message, left, .. }) => (message, *left),
+            _ => {
+                let wanted = if rows { SPARE } else { SMALL };
+                if self.incoming.capacity() < wanted || self.incoming.capacity() == self.incoming.len() {
+                    self.incoming.reserve_exact(wanted.saturating_sub(self.incoming.len()).max(SMALL));
+                }
+                (&mut self.incoming, usize::MAX)
+            }
+        };
+        let room = most.min(into.capacity() - into.len());
+        let bytes = ready!(pin!(self.stream.read_buf(&mut into.limit(most))).poll(cx))?;
+        if let State::Alone(Alone { left, .. }) = &mut self.state {
+            *left -= bytes;
+        }
+        self.short = bytes < SHORT.min(room);
         Poll::Ready(Ok(bytes > 0))
     }
 }

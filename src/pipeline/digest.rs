@@ -6,7 +6,7 @@ use crate::codec::column::canonical_tuple;
 use crate::codec::copy::{MAX_TUPLE, TupleStream};
 use crate::codec::rowset::RowHasher;
 use crate::manifest::Mapping;
-use crate::pg::blocks::{self, Block};
+use crate::pg::blocks;
 use crate::pg::{PgError, Session, copy_out};
 
 /// Why a digest could not be computed.
@@ -47,14 +47,14 @@ pub async fn of_query(
     let worker = tokio::task::spawn_blocking(move || {
         let mut stream = TupleStream::new(mappings.len());
         let mut digest = RowsetDigest::default();
-        while let Some(Block { bytes, room }) = received.blocking_recv() {
-            let emptied = stream.feed_whole(bytes, &mut |tuple| {
+        while let Some(mut block) = received.blocking_recv() {
+            stream.feed(&mut block.messages, |tuple| {
                 canonical_tuple(&mappings, tuple)?;
                 let hash = hasher.hash(tuple);
                 digest.add_row(&hash);
                 on_row(&hash, tuple)
             })?;
-            room.leave(emptied);
+            block.emptied().leave();
         }
         if let Some(refused) = received.refused() {
             let (what, bytes) = ("a row", refused.bytes);

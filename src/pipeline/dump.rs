@@ -15,7 +15,7 @@ use crate::base::{BackupId, Event, Events, TableName};
 use crate::codec::CodecError;
 use crate::codec::copy::TupleStream;
 use crate::manifest::Piece;
-use crate::pg::blocks::{self, Block, Refused};
+use crate::pg::blocks::{self, Refused};
 use crate::pg::timescale::{ChunkLane, ChunkRead};
 use crate::pg::{Lane, Locked, Pace, PgError, Session, copy_out};
 use crate::store::{StoreError, Vault};
@@ -314,8 +314,8 @@ impl Lanes<'_> {
     async fn receive(&self, session: &Session, job: &UnitJob) -> Result<Received, DumpError> {
         let (sender, received) = blocks::bounded_channel(self.pace.clone(), self.max_row);
         let encoder = {
-            let (job, events, max_row) = (job.clone(), Arc::clone(self.events), self.max_row);
-            tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref(), max_row))
+            let (job, events) = (job.clone(), Arc::clone(self.events));
+            tokio::task::spawn_blocking(move || encode(&job, received, events.as_ref()))
         };
         let sent = copy_out(session, &job.sql, &format!("COPY of {}", job.name), sender).await;
         if let Ok(None) = sent {
@@ -383,20 +383,14 @@ struct Encoded {
     refused: Option<Refused>,
 }
 
-fn encode(
-    job: &UnitJob,
-    mut blocks: blocks::Receiver,
-    events: &dyn Events,
-    max_row: usize,
-) -> Result<Encoded, SinkError> {
+fn encode(job: &UnitJob, mut blocks: blocks::Receiver, events: &dyn Events) -> Result<Encoded, SinkError> {
     let mut sink = Box::new(UnitSink::begin(job.target.clone()));
-    let mut stream = TupleStream::with_bound(job.target.shape.columns.len(), max_row);
-    let mut told = 0;
-    while let Some(block) = blocks.blocking_recv() {
-        let Block { bytes: block, room } = block;
-        let bytes = block.len() as u64;
-        let mut failed = None;
-        let fed = stream.feed_whole(block, &mut |tuple| {
+    let mut stream = TupleStream::new(job.target.shape.columns.len());
+    while let Some(mut block) = blocks.blocking_recv() {
+        let (mut rows, mut bytes, mut failed) = (0, 0, None);
+        let fed = stream.feed(&mut block.messages, |tuple| {
+            rows += 1;
+            bytes += tuple.len() as u64;
             sink.push(tuple).map_err(|error| match error {
                 SinkError::Codec(error) => error,
                 SinkError::Store(error) => {
@@ -408,11 +402,10 @@ fn encode(
         if let Some(error) = failed {
             return Err(error.into());
         }
-        let emptied = fed?;
+        fed?;
+        let emptied = block.emptied();
         sink.settle()?;
-        room.leave(emptied);
-        let rows = stream.tuples() - told;
-        told += rows;
+        emptied.leave();
         events.emit(Event::Progress { table: job.name.clone(), rows, bytes });
     }
     Ok(Encoded { stream, sink, refused: blocks.refused().cloned() })

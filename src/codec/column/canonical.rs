@@ -59,7 +59,7 @@ pub fn canonical_tuple<'m>(
         }
         at = end;
     }
-    Ok(())
+    if at == tuple.len() { Ok(()) } else { Err(CodecError::malformed("bytes after the last field", at)) }
 }
 
 fn array(element: &Mapping, wire: &mut [u8]) -> Result<(), CodecError> {

@@ -187,7 +187,7 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
         self
     }
 
-    /// Adds one tuple as `TupleStream` cuts it. It is made canonical in place. After an error the piece is useless.
+    /// Adds one tuple as `TupleStream` gives it. It is made canonical in place. After an error the piece is useless.
     pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), CodecError> {
         let columns = self.columns.len();
         let found = Wire::new(tuple).u16()?;

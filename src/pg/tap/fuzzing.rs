@@ -33,7 +33,7 @@ pub struct Conversation {
 pub struct Tapped {
     /// What tokio-postgres would get.
     pub passed: Vec<u8>,
-    /// Blocks with rows.
+    /// Blocks with rows, in messages.
     pub blocks: Vec<Vec<u8>>,
     /// The row that was too large: its bytes, and how it begins.
     pub refused: Option<(u64, Vec<u8>)>,
@@ -96,7 +96,7 @@ pub fn tapped(conversation: Conversation) -> Tapped {
 fn take(receiver: &mut Receiver, seen: &mut Tapped) -> usize {
     let before = seen.blocks.len();
     while let Some(block) = receiver.try_recv() {
-        seen.blocks.push(block.bytes);
+        seen.blocks.push(block.messages);
     }
     seen.refused = receiver.refused().map(|refused| (refused.bytes, refused.head.clone()));
     seen.blocks.len() - before

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncReadExt as _;
 
-use super::super::blocks::{self, BLOCK, Receiver, Refused};
+use super::super::blocks::{self, ALONE, BLOCK, Receiver, Refused};
 use super::super::intake::Directed;
 use super::pieces::Pieces;
 use super::*;
@@ -55,10 +55,15 @@ fn collect(mut receiver: Receiver) -> std::thread::JoinHandle<Vec<Vec<u8>>> {
     std::thread::spawn(move || {
         let mut blocks = Vec::new();
         while let Some(block) = receiver.blocking_recv() {
-            blocks.push(block.bytes);
+            blocks.push(block.messages);
         }
         blocks
     })
+}
+
+/// As the server sends rows.
+fn data(rows: &[Vec<u8>]) -> Vec<u8> {
+    rows.iter().flat_map(|row| message(b'd', row)).collect()
 }
 
 fn rows() -> Vec<Vec<u8>> {
@@ -75,8 +80,7 @@ fn conversation(rows: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>) {
         message(b'C', b"SELECT 3\0"),
     ]
     .concat();
-    let data: Vec<u8> = rows.iter().flat_map(|row| message(b'd', row)).collect();
-    ([&before[..], &data, &after].concat(), [before, after].concat())
+    ([&before[..], &data(rows), &after].concat(), [before, after].concat())
 }
 
 #[tokio::test]
@@ -90,8 +94,10 @@ async fn rows_are_taken_and_the_rest_passes_wherever_the_bytes_are_cut() {
         assert_eq!(passed, rest, "pieces of {size}");
         drop(directed);
         let taken = taken.join().unwrap();
-        assert_eq!(taken.concat(), rows().concat(), "pieces of {size}");
-        assert_eq!(taken.len(), 3, "a large row goes by itself");
+        let [before, large, after] = &taken[..] else { panic!("a large row goes by itself") };
+        assert_eq!(*before, data(&rows()[..3]), "pieces of {size}");
+        assert_eq!(*large, data(&rows()[3..4]), "pieces of {size}");
+        assert_eq!(*after, data(&rows()[4..]), "pieces of {size}");
         assert_eq!(*heard.ends.borrow(), Some(CopyEnd::Copied(12_345_678_901)));
     }
 }
@@ -114,9 +120,29 @@ async fn many_rows_fill_blocks() {
     read_all(Tap::plain(pieces(&all, 50_000), heard.listener)).await;
     drop(directed);
     let sizes: Vec<usize> = taken.join().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes.iter().sum::<usize>(), 3_000_000);
+    assert_eq!(sizes.iter().sum::<usize>(), 30_000 * 105);
     let (_, full) = sizes.split_last().unwrap();
-    assert!(full.iter().all(|size| (BLOCK..BLOCK + 100).contains(size)), "{sizes:?}");
+    assert!(full.iter().all(|size| (BLOCK..=SPARE).contains(size)), "{sizes:?}");
+}
+
+/// A row that is nearly as large as those that go by themselves finds room behind a block that is nearly full.
+#[tokio::test]
+async fn a_block_never_needs_more_memory_than_is_kept_for_it() {
+    for large in [ALONE - 1, ALONE] {
+        let rows: Vec<Vec<u8>> = (0..900).map(|at| vec![3; if at % 3 == 0 { large } else { 100 }]).collect();
+        let (all, rest) = conversation(&rows);
+        for size in [1000, 77_777, all.len()] {
+            let heard = listen();
+            let (directed, receiver) = heard.direct();
+            let taken = collect(receiver);
+            assert_eq!(read_all(Tap::plain(pieces(&all, size), heard.listener)).await, rest);
+            drop(directed);
+            let taken = taken.join().unwrap();
+            assert!(taken.iter().all(|block| block.len() <= SPARE && block.capacity() <= SPARE));
+            assert_eq!(taken.concat(), data(&rows), "pieces of {size}");
+            assert_eq!(taken.len() >= 600, large == ALONE, "{} blocks", taken.len());
+        }
+    }
 }
 
 #[tokio::test]
@@ -147,7 +173,7 @@ async fn taken(all: &[u8], size: usize, largest: usize) -> (Vec<u8>, Option<Refu
     let thread = std::thread::spawn(move || {
         let mut taken = Vec::new();
         while let Some(block) = receiver.blocking_recv() {
-            taken.extend(block.bytes);
+            taken.extend(block.messages);
         }
         (taken, receiver.refused().cloned())
     });
@@ -164,12 +190,12 @@ async fn a_row_that_is_too_large_is_refused_with_what_came_before_it_taken() {
     let (all, _) = conversation(&rows);
     for size in (1..60).chain([1000, 8192, all.len()]) {
         let (before, refused) = taken(&all, size, BLOCK + 6).await;
-        assert_eq!(before, rows[..2].concat(), "pieces of {size}");
+        assert_eq!(before, data(&rows[..2]), "pieces of {size}");
         let expected = Refused { bytes: large.len() as u64, head: large[..16].to_vec() };
         assert_eq!(refused, Some(expected), "pieces of {size}");
     }
     // The negative control: one byte more is enough.
-    assert_eq!(taken(&all, 1000, BLOCK + 7).await, (rows.concat(), None));
+    assert_eq!(taken(&all, 1000, BLOCK + 7).await, (data(&rows), None));
 }
 
 #[tokio::test]
@@ -212,15 +238,16 @@ async fn nothing_is_heard_of_ciphertext_and_all_after_a_refusal_of_tls() {
 }
 
 #[tokio::test]
-async fn an_error_ends_the_copy_and_is_heard() {
-    let bytes = [message(b'H', b""), message(b'd', b"x"), message(b'E', b"SERROR\0\0")].concat();
+async fn an_error_ends_the_copy_and_is_heard_behind_the_rows_before_it() {
+    let row = message(b'd', b"x");
+    let bytes = [message(b'H', b""), row.clone(), message(b'E', b"SERROR\0\0")].concat();
     let heard = listen();
     let (directed, receiver) = heard.direct();
     let taken = collect(receiver);
     let passed = read_all(Tap::plain(pieces(&bytes, 3), heard.listener)).await;
     assert_eq!(passed, [message(b'H', b""), message(b'E', b"SERROR\0\0")].concat());
     drop(directed);
-    assert!(taken.join().unwrap().is_empty(), "an unfinished block is not handed on");
+    assert_eq!(taken.join().unwrap(), [row]);
     assert_eq!(*heard.ends.borrow(), Some(CopyEnd::Failed));
 }
 
