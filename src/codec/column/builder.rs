@@ -16,7 +16,7 @@ use arrow_array::{
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use super::cells::{Bits, Strings, Validity, take_items};
+use super::cells::{Bits, SHORT, Strings, Validity, take_items};
 use super::nested::Nested;
 use super::printed::Form;
 use super::quick::Quick;
@@ -25,6 +25,9 @@ use super::{arrow_type, fits, numeric, scalar};
 use crate::codec::CodecError;
 use crate::codec::wire::exact;
 use crate::manifest::Mapping;
+
+/// Bytes of a text from which on ASCII is looked for no faster than UTF-8.
+const MIDDLING: usize = 128;
 
 /// What became of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,13 +158,16 @@ impl ColumnBuilder {
             Cells::Int64(values) => append(values, Some(i64::from_be_bytes(exact(wire)?))),
             Cells::Int32(values) => append(values, Some(i32::from_be_bytes(exact(wire)?))),
             Cells::Float64(values) => append(values, Some(f64::from_be_bytes(exact(wire)?))),
-            Cells::Utf8(text) => {
-                let valid = simdutf8::basic::from_utf8(wire).is_ok();
-                if valid {
-                    text.push(wire)?;
+            Cells::Utf8(text) => match bytes.first_chunk().filter(|first| is_short_ascii(first, length)) {
+                Some(first) => text.push_short(first, length).map(|()| true)?,
+                None => {
+                    let valid = is_utf8(wire);
+                    if valid {
+                        text.push(wire)?;
+                    }
+                    valid
                 }
-                valid
-            }
+            },
             _ => self.push_other(wire, true)?,
         };
         if pushed {
@@ -337,6 +343,19 @@ fn append<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
     }
 }
 
+/// Whether the first `length` of these bytes are all of a text, and ASCII.
+#[inline]
+fn is_short_ascii(bytes: &[u8; SHORT], length: usize) -> bool {
+    let text = u128::from_le_bytes(*bytes) & !(u128::MAX << (8 * length.min(SHORT - 1)));
+    length < SHORT && text & 0x8080_8080_8080_8080_8080_8080_8080_8080 == 0
+}
+
+/// Most texts are ASCII, which up to some length is seen sooner than by the SIMD of any UTF-8.
+#[inline]
+fn is_utf8(bytes: &[u8]) -> bool {
+    (bytes.len() <= MIDDLING && bytes.is_ascii()) || simdutf8::basic::from_utf8(bytes).is_ok()
+}
+
 /// Texts that [`ColumnBuilder::push_first`] has held to UTF-8 one by one; Arrow would do so once more.
 #[expect(unsafe_code, reason = "what is known of each value cannot be told to Arrow")]
 fn checked_strings(text: &mut Strings, nulls: Option<NullBuffer>) -> Result<StringArray, CodecError> {
@@ -344,8 +363,8 @@ fn checked_strings(text: &mut Strings, nulls: Option<NullBuffer>) -> Result<Stri
     if nulls.as_ref().is_some_and(|nulls| nulls.len() + 1 != offsets.len()) {
         return Err(CodecError::Piece("a column has other values than NULLs".to_owned()));
     }
-    // SAFETY: `Strings` is private to its builder, whose only two ways to add to a `Utf8` are an empty value for NULL and a value
-    // that `from_utf8` has just accepted, whole. So what lies between two offsets is UTF-8; offsets only grow, each to where the
+    // SAFETY: `Strings` is private to its builder, whose only ways to add to a `Utf8` are an empty value for NULL and a value of
+    // which every byte is ASCII or that `from_utf8` has just accepted, whole. So what lies between two offsets is UTF-8; offsets only grow, each to where the
     // data ended then, and the validity bitmap has as many bits as there are values.
     Ok(unsafe { StringArray::new_unchecked(offsets, data, nulls) })
 }

@@ -8,6 +8,9 @@ use crate::codec::CodecError;
 /// enormous value must not keep its memory for ever.
 const KEPT: usize = 1 << 16;
 
+/// Bytes of a text that is read at once.
+pub(super) const SHORT: usize = 16;
+
 /// Takes a vector's items; what is left is empty and has room for as many again.
 pub(super) fn take_items<T>(items: &mut Vec<T>) -> Vec<T> {
     let room = items.len().min(KEPT);
@@ -125,6 +128,16 @@ impl Strings {
     pub(crate) fn push(&mut self, value: &[u8]) -> Result<(), CodecError> {
         self.offsets.push(value.len())?;
         self.data.extend_from_slice(value);
+        Ok(())
+    }
+
+    /// Adds the first `length` of these bytes, which are copied at once, whatever the length.
+    #[inline]
+    pub(crate) fn push_short(&mut self, bytes: &[u8; SHORT], length: usize) -> Result<(), CodecError> {
+        self.offsets.push(length)?;
+        let end = self.data.len() + length;
+        self.data.extend_from_slice(bytes);
+        self.data.truncate(end);
         Ok(())
     }
 

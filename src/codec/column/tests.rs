@@ -1,5 +1,7 @@
 //! The law of columns, on samples, on random bytes and on samples with flipped bits.
 
+use arrow_array::Array as _;
+use arrow_array::cast::AsArray as _;
 use proptest::prelude::*;
 
 use super::samples::{all, array};
@@ -143,6 +145,34 @@ fn a_value_that_overflows_its_decimal_is_an_exception() {
     };
     assert_eq!(fate(&mapping, &of(999)), Fate::Kept);
     assert_eq!(fate(&mapping, &of(1000)), Fate::Exception);
+}
+
+/// Short texts are looked at together with what stands behind them, longer ones in another way: each must be what it is alone.
+#[test]
+fn a_text_is_utf8_or_an_exception_whatever_its_length_and_what_follows() {
+    let mapping = Mapping::Utf8;
+    for length in 0..300 {
+        let ascii = vec![b'a'; length];
+        let spoilt = |at: usize, with: &[u8]| {
+            let mut text = ascii.clone();
+            text.splice(at..at + with.len(), with.iter().copied());
+            text
+        };
+        let places = || (0..length).filter(|at| length < 40 || at % 7 == 0 || at + 3 > length);
+        let wrong = places().map(|at| spoilt(at, b"\x80"));
+        let right = places().filter(|at| at + 2 <= length).map(|at| spoilt(at, "é".as_bytes()));
+        for text in wrong.chain(right).chain([ascii.clone()]) {
+            for behind in [&b""[..], &[0xff; 20], b"plain text behind it"] {
+                let mut builder = ColumnBuilder::new(&mapping);
+                let pushed = builder.push_first(&[&text[..], behind].concat(), length).unwrap();
+                let valid = std::str::from_utf8(&text);
+                assert_eq!(pushed == Pushed::Natural, valid.is_ok(), "{length} bytes");
+                let array = builder.finish().unwrap();
+                let found = array.as_string::<i32>();
+                assert_eq!(found.is_valid(0).then(|| found.value(0)), valid.ok(), "{length} bytes");
+            }
+        }
+    }
 }
 
 fn any_sample() -> impl Strategy<Value = (Mapping, Vec<u8>)> {
