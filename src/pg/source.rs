@@ -371,9 +371,9 @@ impl Locked {
     }
 
     /// `count(*)` under the snapshot. By one process: it runs beside the lanes, from which parallel workers would take the
-    /// processors.
+    /// processors. Compiled it takes longer (0.35 s instead of 0.25 for ten million rows).
     pub async fn count(&self, table: &TableName, condition: Option<&str>) -> Result<u64, PgError> {
-        self.run("SET LOCAL max_parallel_workers_per_gather = 0").await?;
+        self.run("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off").await?;
         let filter = condition.map(|condition| format!(" WHERE ({condition})")).unwrap_or_default();
         let sql = format!("SELECT count(*) FROM ONLY {}{filter}", table.sql());
         let found = survey::rows(&self.client, &format!("count(*) of {table}"), &sql).await?;
