@@ -3,6 +3,7 @@
 //! Encoding takes most of a dump's time, and each column's own: text takes many times as long as a number. So threads take
 //! one column after the other, the largest first. The file does not depend on who encodes what.
 
+use std::io::Write;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,11 +11,16 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, FieldRef, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
-use parquet::schema::types::SchemaDescriptor;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedRowGroupWriter;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
+use super::plain::PlainColumn;
 use crate::codec::CodecError;
 
 /// Decimal digits of a number that Parquet stores in 32 bits.
@@ -32,10 +38,35 @@ pub struct Crew {
     pub encoders: usize,
 }
 
-/// One column of a table, which nested types lay out in several leaves.
+/// One column of a table.
 struct Column {
     field: FieldRef,
-    leaves: Vec<ArrowColumnWriter>,
+    chunks: Chunks,
+}
+
+/// What writes a column's chunks.
+enum Chunks {
+    /// The Parquet crate; nested types lie in several chunks.
+    Arrow(Vec<ArrowColumnWriter>),
+    Plain(Box<PlainColumn>),
+}
+
+/// A column chunk that is complete.
+pub(super) enum Chunk {
+    Arrow(ArrowColumnChunk),
+    Plain(Bytes, ColumnCloseResult),
+}
+
+impl Chunk {
+    pub(super) fn append_to<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<(), CodecError> {
+        Ok(match self {
+            Self::Arrow(chunk) => chunk.append_to_row_group(group)?,
+            Self::Plain(bytes, close) => group.append_column(&bytes, close)?,
+        })
+    }
 }
 
 impl Column {
@@ -47,15 +78,61 @@ impl Column {
             }
             _ => field.clone(),
         };
-        Self { field, leaves: Vec::new() }
+        Self { field, chunks: Chunks::Arrow(Vec::new()) }
+    }
+
+    /// Has a chunk written by `arrow`, unless it is one that we write ourselves.
+    fn add_chunk(
+        &mut self,
+        description: ColumnDescPtr,
+        properties: &WriterProperties,
+        arrow: ArrowColumnWriter,
+    ) -> Result<(), CodecError> {
+        if let Some(plain) = PlainColumn::begin(description, self.field.data_type(), properties)? {
+            self.chunks = Chunks::Plain(Box::new(plain));
+        } else if let Chunks::Arrow(writers) = &mut self.chunks {
+            writers.push(arrow);
+        }
+        Ok(())
     }
 
     fn write(&mut self, array: &ArrayRef) -> Result<(), CodecError> {
-        let leaves = compute_leaves(&self.field, &self.as_stored(array))?;
-        if leaves.len() != self.leaves.len() {
+        let array = self.as_stored(array);
+        let writers = match &mut self.chunks {
+            Chunks::Plain(column) => return column.write(&array),
+            Chunks::Arrow(writers) => writers,
+        };
+        let leaves = compute_leaves(&self.field, &array)?;
+        if leaves.len() != writers.len() {
             return Err(CodecError::Piece(format!("{} has other leaves than its values", self.field.name())));
         }
-        self.leaves.iter_mut().zip(&leaves).try_for_each(|(writer, leaf)| Ok(writer.write(leaf)?))
+        writers.iter_mut().zip(&leaves).try_for_each(|(writer, leaf)| Ok(writer.write(leaf)?))
+    }
+
+    fn memory(&self) -> usize {
+        match &self.chunks {
+            Chunks::Arrow(writers) => writers.iter().map(ArrowColumnWriter::memory_size).sum(),
+            Chunks::Plain(column) => column.bytes(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.chunks {
+            Chunks::Arrow(writers) => writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
+            Chunks::Plain(column) => column.bytes(),
+        }
+    }
+
+    fn close(self) -> Result<Vec<Chunk>, CodecError> {
+        match self.chunks {
+            Chunks::Arrow(writers) => {
+                writers.into_iter().map(|writer| Ok(Chunk::Arrow(writer.close()?))).collect()
+            }
+            Chunks::Plain(column) => {
+                let (bytes, close) = column.close()?;
+                Ok(vec![Chunk::Plain(bytes, close)])
+            }
+        }
     }
 
     fn as_stored(&self, array: &ArrayRef) -> ArrayRef {
@@ -86,13 +163,14 @@ impl Columns {
         &mut self,
         factory: &ArrowRowGroupWriterFactory,
         schema: &SchemaRef,
-        parquet: &SchemaDescriptor,
+        (parquet, properties): (&SchemaDescriptor, &WriterProperties),
         number: usize,
     ) -> Result<(), CodecError> {
         let fields = schema.fields().iter();
         self.0 = fields.map(Column::new).collect();
         for (leaf, writer) in factory.create_column_writers(number)?.into_iter().enumerate() {
-            self.0[parquet.get_column_root_idx(leaf)].leaves.push(writer);
+            let column = &mut self.0[parquet.get_column_root_idx(leaf)];
+            column.add_chunk(parquet.column(leaf), properties, writer)?;
         }
         Ok(())
     }
@@ -103,16 +181,12 @@ impl Columns {
 
     /// Bytes that are held in memory.
     pub(super) fn memory(&self) -> usize {
-        self.leaves().map(ArrowColumnWriter::memory_size).sum()
+        self.0.iter().map(Column::memory).sum()
     }
 
     /// About how many bytes the row group would take if it ended here.
     pub(super) fn bytes(&self) -> usize {
-        self.leaves().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
-    }
-
-    fn leaves(&self) -> impl Iterator<Item = &ArrowColumnWriter> {
-        self.0.iter().flat_map(|column| &column.leaves)
+        self.0.iter().map(Column::bytes).sum()
     }
 
     /// Encodes a batch, alone or with a crew.
@@ -153,9 +227,10 @@ impl Columns {
     }
 
     /// Ends the row group.
-    pub(super) fn end(&mut self) -> Result<Vec<ArrowColumnChunk>, CodecError> {
-        let leaves = std::mem::take(&mut self.0).into_iter().flat_map(|column| column.leaves);
-        Ok(leaves.map(ArrowColumnWriter::close).collect::<Result<_, _>>()?)
+    pub(super) fn end(&mut self) -> Result<Vec<Chunk>, CodecError> {
+        let columns = std::mem::take(&mut self.0).into_iter();
+        let chunks: Vec<Vec<Chunk>> = columns.map(Column::close).collect::<Result<_, _>>()?;
+        Ok(chunks.into_iter().flatten().collect())
     }
 }
 

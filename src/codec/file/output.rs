@@ -64,7 +64,8 @@ impl<W: Write + Send> Output<W> {
             && let Some(File { writer, factory }) = &self.file
         {
             let number = writer.flushed_row_groups().len();
-            self.columns.begin(factory, &self.schema, writer.schema_descr(), number)?;
+            let parquet = (writer.schema_descr(), writer.properties().as_ref());
+            self.columns.begin(factory, &self.schema, parquet, number)?;
         }
         self.columns.write(batch, crew)
     }
@@ -136,7 +137,7 @@ impl<W: Write + Send> Output<W> {
         let chunks = self.columns.end()?;
         let mut group = self.open()?.next_row_group()?;
         for chunk in chunks {
-            chunk.append_to_row_group(&mut group)?;
+            chunk.append_to(&mut group)?;
         }
         group.close()?;
         self.cut()
