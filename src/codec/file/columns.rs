@@ -62,10 +62,11 @@ impl Chunk {
         self,
         group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), CodecError> {
-        Ok(match self {
+        match self {
             Self::Arrow(chunk) => chunk.append_to_row_group(group)?,
             Self::Plain(bytes, close) => group.append_column(&bytes, close)?,
-        })
+        }
+        Ok(())
     }
 }
 

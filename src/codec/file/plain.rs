@@ -189,6 +189,12 @@ impl PlainColumn {
         let Some(numbers) = Numbers::of(array) else {
             return Err(CodecError::Piece(format!("{} has values of another type", self.description.name())));
         };
+        if self.description.max_def_level() == 0 && array.null_count() > 0 {
+            return Err(CodecError::Piece(format!(
+                "{} has NULLs where it may have none",
+                self.description.name()
+            )));
+        }
         let mut at = 0;
         while at < array.len() {
             let rows = self.step.min(array.len() - at);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, Date32Array, Int32Array, Int64Array, Time64MicrosecondArray, TimestampMicrosecondArray,
+    ArrayRef, Date32Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
 };
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::{Field, Schema};
@@ -145,6 +146,20 @@ fn pages_of_a_dump_are_what_the_parquet_crate_writes() {
         .map(|(from, rows)| all.slice(from, rows))
         .to_vec();
     assert!(file(&batches, true, &properties, true) == file(&batches, true, &properties, false));
+}
+
+#[test]
+fn an_array_that_the_column_cannot_hold_is_an_error() {
+    let schema = Schema::new(vec![Field::new("c", DataType::Int64, false)]);
+    let parquet = parquet::arrow::ArrowSchemaConverter::new().convert(&schema).unwrap();
+    let begin =
+        || PlainColumn::begin(parquet.column(0), &DataType::Int64, &plain().build()).unwrap().unwrap();
+    begin().write(&array(2, true, &[Some(1), Some(2)])).unwrap();
+    assert!(
+        begin().write(&array(2, true, &[Some(1), None])).is_err(),
+        "no level says that a value is missing"
+    );
+    assert!(begin().write(&StringArray::from(vec!["1"])).is_err());
 }
 
 #[test]
