@@ -70,7 +70,7 @@ fn file(batches: &[ArrayRef], nullable: bool, properties: &WriterProperties, our
         let description = writer.schema_descr().column(0);
         let mut arrow = factory.create_column_writers(number).unwrap().pop().unwrap();
         let mut plain =
-            PlainColumn::begin(description, field.data_type(), properties).unwrap().expect("a plain column");
+            NumberColumn::begin(description, field.data_type(), properties).unwrap().expect("one of ours");
         for batch in batches {
             let leaf = compute_leaves(&field, batch).unwrap().pop().unwrap();
             arrow.write(&leaf).unwrap();
@@ -107,14 +107,15 @@ fn any_stretch() -> impl Strategy<Value = Stretch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn a_plain_column_is_what_the_parquet_crate_writes(
+    fn a_column_of_numbers_is_what_the_parquet_crate_writes(
         batches in prop::collection::vec(prop::collection::vec(any_stretch(), 0..6), 1..5),
         kind in 0..5usize,
         nullable in any::<bool>(),
         level in 0..4i32,
+        encoding in prop_oneof![Just(Encoding::PLAIN), Just(Encoding::DELTA_BINARY_PACKED)],
         statistics in any::<bool>(),
         offset_index in any::<bool>(),
         (page_rows, page_bytes, step) in (100..4000usize, 500..20_000usize, 1..1500usize),
@@ -124,6 +125,7 @@ proptest! {
             level => Compression::ZSTD(ZstdLevel::try_new(level).unwrap()),
         };
         let properties = plain()
+            .set_encoding(encoding)
             .set_compression(compression)
             .set_statistics_enabled(if statistics { EnabledStatistics::Page } else { EnabledStatistics::None })
             .set_offset_index_disabled(!offset_index)
@@ -139,13 +141,16 @@ proptest! {
 /// Batches and pages of the size that they have in a dump, also as a slice of a larger array.
 #[test]
 fn pages_of_a_dump_are_what_the_parquet_crate_writes() {
-    let properties = plain().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap())).build();
     let value = |row: i64| (row % 1000 != 7).then(|| row * 7919 % 100_003);
     let all = array(2, true, &(0..70_000).map(value).collect::<Vec<_>>());
     let batches: Vec<ArrayRef> = [(0, 16_384), (16_384, 16_384), (32_768, 30_000), (62_768, 7_232)]
         .map(|(from, rows)| all.slice(from, rows))
         .to_vec();
-    assert!(file(&batches, true, &properties, true) == file(&batches, true, &properties, false));
+    for encoding in [Encoding::PLAIN, Encoding::DELTA_BINARY_PACKED] {
+        let compression = Compression::ZSTD(ZstdLevel::try_new(1).unwrap());
+        let properties = plain().set_encoding(encoding).set_compression(compression).build();
+        assert!(file(&batches, true, &properties, true) == file(&batches, true, &properties, false));
+    }
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn an_array_that_the_column_cannot_hold_is_an_error() {
     let schema = Schema::new(vec![Field::new("c", DataType::Int64, false)]);
     let parquet = parquet::arrow::ArrowSchemaConverter::new().convert(&schema).unwrap();
     let begin =
-        || PlainColumn::begin(parquet.column(0), &DataType::Int64, &plain().build()).unwrap().unwrap();
+        || NumberColumn::begin(parquet.column(0), &DataType::Int64, &plain().build()).unwrap().unwrap();
     begin().write(&array(2, true, &[Some(1), Some(2)])).unwrap();
     assert!(
         begin().write(&array(2, true, &[Some(1), None])).is_err(),
@@ -163,15 +168,16 @@ fn an_array_that_the_column_cannot_hold_is_an_error() {
 }
 
 #[test]
-fn what_is_not_plain_or_not_a_number_is_left_to_the_parquet_crate() {
+fn what_is_no_number_or_otherwise_encoded_is_left_to_the_parquet_crate() {
     let of = |data_type: DataType, properties: WriterProperties| {
         let schema = Schema::new(vec![Field::new("c", data_type.clone(), true)]);
         let parquet = parquet::arrow::ArrowSchemaConverter::new().convert(&schema).unwrap();
-        PlainColumn::begin(parquet.column(0), &data_type, &properties).unwrap().is_some()
+        NumberColumn::begin(parquet.column(0), &data_type, &properties).unwrap().is_some()
     };
     assert!(of(DataType::Int64, plain().build()), "the control");
     assert!(of(DataType::Int64, plain().set_encoding(Encoding::PLAIN).build()));
-    assert!(!of(DataType::Int64, plain().set_encoding(Encoding::DELTA_BINARY_PACKED).build()));
+    assert!(of(DataType::Int32, plain().set_encoding(Encoding::DELTA_BINARY_PACKED).build()));
+    assert!(!of(DataType::Int64, plain().set_encoding(Encoding::BYTE_STREAM_SPLIT).build()));
     assert!(!of(DataType::Int64, WriterProperties::builder().build()), "dictionaries");
     assert!(!of(DataType::Int64, plain().set_compression(Compression::SNAPPY).build()));
     let others = [

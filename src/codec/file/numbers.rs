@@ -1,4 +1,4 @@
-//! [`PlainColumn`]: a column chunk of numbers that are written as they lie in memory.
+//! [`NumberColumn`]: a column chunk of numbers, plain or by differences.
 //!
 //! Prices are most of a bar, and their best encoding is none. The Parquet crate's writer gathers such values by an index for each,
 //! and copies them four times on their way into a page; here a page is its levels and a copy of the values. It is the same page,
@@ -25,6 +25,8 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 use zstd::bulk::Compressor;
+
+use differences::Differences;
 
 use super::levels::Levels;
 use crate::codec::CodecError;
@@ -59,27 +61,72 @@ impl<'a> Numbers<'a> {
     }
 }
 
+/// Values that are not NULL, encoded.
+enum Values {
+    Plain(Vec<u8>),
+    Differences(Differences),
+}
+
+impl Values {
+    /// For values of a column with such an encoding, if it is one of ours.
+    fn of(encoding: Encoding, physical: Type) -> Option<Self> {
+        match encoding {
+            Encoding::PLAIN => Some(Self::Plain(Vec::new())),
+            Encoding::DELTA_BINARY_PACKED => {
+                Some(Self::Differences(Differences::new(physical == Type::INT32)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds values. In memory they are little-endian, as Parquet has them, on every processor that barkeep is built for.
+    fn put<T: Copy + Into<i64>>(&mut self, values: &[T])
+    where
+        [T]: ToByteSlice,
+    {
+        match self {
+            Self::Plain(bytes) => bytes.extend_from_slice(values.to_byte_slice()),
+            Self::Differences(differences) => differences.put(values),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(bytes) => bytes.len(),
+            Self::Differences(differences) => differences.bytes(),
+        }
+    }
+
+    /// Appends all of them to `page`; there are none afterwards.
+    fn end(&mut self, page: &mut Vec<u8>) {
+        match self {
+            Self::Plain(bytes) => {
+                page.extend_from_slice(bytes);
+                bytes.clear();
+            }
+            Self::Differences(differences) => differences.end(page),
+        }
+    }
+}
+
 /// The values that come next, and what is known of them.
-#[derive(Default)]
 struct OpenPage {
     levels: Levels,
-    /// Those that are not NULL.
-    values: Vec<u8>,
+    values: Values,
     rows: usize,
     nulls: usize,
     bounds: Bounds,
 }
 
 impl OpenPage {
-    /// Copies values. They are little-endian, as Parquet has them, on every processor that barkeep is built for.
     fn take(&mut self, numbers: Numbers<'_>, rows: Range<usize>) {
         let bounds = match numbers {
             Numbers::Int32(values) => {
-                self.values.extend_from_slice(values[rows.clone()].to_byte_slice());
+                self.values.put(&values[rows.clone()]);
                 bounds(&values[rows])
             }
             Numbers::Int64(values) => {
-                self.values.extend_from_slice(values[rows.clone()].to_byte_slice());
+                self.values.put(&values[rows.clone()]);
                 bounds(&values[rows])
             }
         };
@@ -106,8 +153,9 @@ struct Boundaries {
 }
 
 /// A column chunk in the making.
-pub(super) struct PlainColumn {
+pub(super) struct NumberColumn {
     description: ColumnDescPtr,
+    encoding: Encoding,
     compression: Compression,
     compressor: Option<Compressor<'static>>,
     statistics: bool,
@@ -126,34 +174,29 @@ pub(super) struct PlainColumn {
     packed: Vec<u8>,
 }
 
-/// Whether a column is written here: flat, of numbers whose memory is what Parquet stores, and plain. Unsigned numbers have
-/// another order.
-fn is_plain(column: &ColumnDescriptor, data_type: &DataType, properties: &WriterProperties) -> bool {
-    let path = column.path();
-    let numbers = match Numbers::of(&new_empty_array(data_type)) {
+/// Whether a column is flat, and of numbers whose memory is what Parquet stores. Unsigned ones have another order.
+fn is_of_numbers(column: &ColumnDescriptor, data_type: &DataType) -> bool {
+    let flat = column.max_def_level() <= 1 && column.max_rep_level() == 0;
+    flat && match Numbers::of(&new_empty_array(data_type)) {
         Some(Numbers::Int32(_)) => column.physical_type() == Type::INT32,
         Some(Numbers::Int64(_)) => column.physical_type() == Type::INT64,
         None => false,
-    };
-    let plain = matches!(properties.encoding(path), None | Some(Encoding::PLAIN));
-    numbers
-        && plain
-        && !properties.dictionary_enabled(path)
-        && column.max_def_level() <= 1
-        && column.max_rep_level() == 0
+    }
 }
 
-impl PlainColumn {
+impl NumberColumn {
     /// A chunk of this column, if it is one that is written here.
     pub(super) fn begin(
         description: ColumnDescPtr,
         data_type: &DataType,
         properties: &WriterProperties,
     ) -> Result<Option<Self>, CodecError> {
-        if !is_plain(&description, data_type, properties) {
+        let path = description.path();
+        if !is_of_numbers(&description, data_type) || properties.dictionary_enabled(path) {
             return Ok(None);
         }
-        let path = description.path();
+        let encoding = properties.encoding(path).unwrap_or(Encoding::PLAIN);
+        let Some(values) = Values::of(encoding, description.physical_type()) else { return Ok(None) };
         let compression = properties.compression(path);
         let compressor = match compression {
             Compression::UNCOMPRESSED => None,
@@ -166,13 +209,14 @@ impl PlainColumn {
             column_index.to_invalid();
         }
         Ok(Some(Self {
+            encoding,
             compression,
             compressor,
             statistics,
             step: properties.write_batch_size(),
             page_rows: properties.data_page_row_count_limit(),
             page_bytes: properties.column_data_page_size_limit(path),
-            page: OpenPage::default(),
+            page: OpenPage { levels: Levels::default(), values, rows: 0, nulls: 0, bounds: None },
             written: Written::default(),
             boundaries: Boundaries { ascending: true, descending: true, last: None },
             column_index,
@@ -200,7 +244,7 @@ impl PlainColumn {
             let rows = self.step.min(array.len() - at);
             self.take(numbers, array.nulls(), at..at + rows);
             at += rows;
-            if self.page.rows >= self.page_rows || self.page.values.len() >= self.page_bytes {
+            if self.page.rows >= self.page_rows || self.page.values.bytes() >= self.page_bytes {
                 self.end_page()?;
             }
         }
@@ -229,7 +273,7 @@ impl PlainColumn {
 
     /// About how many bytes the chunk would take if it ended here.
     pub(super) fn bytes(&self) -> usize {
-        self.chunk.bytes_written() + self.page.values.len()
+        self.chunk.bytes_written() + self.page.values.bytes()
     }
 
     fn end_page(&mut self) -> Result<(), CodecError> {
@@ -238,8 +282,7 @@ impl PlainColumn {
         if self.description.max_def_level() > 0 {
             page.levels.end(&mut self.scratch);
         }
-        self.scratch.extend_from_slice(&page.values);
-        page.values.clear();
+        page.values.end(&mut self.scratch);
         let uncompressed = self.scratch.len();
         let bytes = match &mut self.compressor {
             Some(compressor) => {
@@ -253,7 +296,7 @@ impl PlainColumn {
         let page = Page::DataPage {
             buf: Bytes::copy_from_slice(bytes),
             num_values: page.rows as u32,
-            encoding: Encoding::PLAIN,
+            encoding: self.encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
@@ -336,7 +379,7 @@ impl PlainColumn {
     fn metadata(&self) -> Result<ColumnChunkMetaData, CodecError> {
         let &Written { pages, rows, nulls, uncompressed, compressed, .. } = &self.written;
         let page_type = PageType::DATA_PAGE;
-        let page = PageEncodingStats { page_type, encoding: Encoding::PLAIN, count: pages };
+        let page = PageEncodingStats { page_type, encoding: self.encoding, count: pages };
         let page = (pages > 0).then_some(page);
         let encodings = page.iter().map(|page| &page.encoding).chain([&Encoding::RLE]);
         let builder = ColumnChunkMetaData::builder(self.description.clone())
@@ -418,5 +461,6 @@ fn wider(one: Bounds, other: Bounds) -> Bounds {
     }
 }
 
+mod differences;
 #[cfg(test)]
 mod tests;
