@@ -90,12 +90,8 @@ impl Levels {
     }
 
     fn end_run(&mut self) {
-        let mut header = self.repeated << 1;
-        while header >= 0x80 {
-            self.bytes.push(header as u8 | 0x80);
-            header >>= 7;
-        }
-        self.bytes.extend_from_slice(&[header as u8, u8::from(self.current)]);
+        put_unsigned(&mut self.bytes, (self.repeated as u64) << 1);
+        self.bytes.push(u8::from(self.current));
         (self.buffered, self.buffered_count, self.repeated) = (0, 0, 0);
     }
 
@@ -117,4 +113,13 @@ impl Levels {
         self.bytes.truncate(LENGTH);
         (self.buffered, self.buffered_count, self.current, self.repeated) = (0, 0, false, 0);
     }
+}
+
+/// Appends a number seven bits at a time, the lowest first.
+pub(super) fn put_unsigned(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
 }

@@ -1,7 +1,7 @@
 //! [`NumberColumn`]: a column chunk of numbers, plain or by differences.
 //!
 //! Prices are most of a bar, and their best encoding is none. The Parquet crate's writer gathers such values by an index for each,
-//! and copies them four times on their way into a page; here a page is its levels and a copy of the values. It is the same page,
+//! and copies them three times on their way into a page; here a page is its levels and a copy of the values. It is the same page,
 //! to the byte: where it ends, its statistics and its place in the indexes follow that writer's rules, and a test holds the
 //! two equal.
 
@@ -202,7 +202,11 @@ impl NumberColumn {
             Compression::ZSTD(level) => Some(Compressor::new(level.compression_level())?),
             _ => return Ok(None),
         };
-        let statistics = properties.statistics_enabled(path) == EnabledStatistics::Page;
+        let statistics = match properties.statistics_enabled(path) {
+            EnabledStatistics::Page => true,
+            EnabledStatistics::None => false,
+            EnabledStatistics::Chunk => return Ok(None),
+        };
         let mut column_index = ColumnIndexBuilder::new(description.physical_type());
         if !statistics {
             column_index.to_invalid();

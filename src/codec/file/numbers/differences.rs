@@ -3,6 +3,8 @@
 //!
 //! Sizes of blocks and parts are those of the Parquet crate, and so are the bytes.
 
+use super::super::levels::put_unsigned;
+
 /// Parts of a block.
 const PARTS: usize = 4;
 
@@ -113,14 +115,6 @@ fn pack(bytes: &mut Vec<u8>, width: u32, count: usize, values: impl Iterator<Ite
     }
     bytes.extend_from_slice(&word.to_le_bytes());
     bytes.resize(end, 0);
-}
-
-fn put_unsigned(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 /// Small numbers are short, whatever their sign.

@@ -180,6 +180,7 @@ fn what_is_no_number_or_otherwise_encoded_is_left_to_the_parquet_crate() {
     assert!(!of(DataType::Int64, plain().set_encoding(Encoding::BYTE_STREAM_SPLIT).build()));
     assert!(!of(DataType::Int64, WriterProperties::builder().build()), "dictionaries");
     assert!(!of(DataType::Int64, plain().set_compression(Compression::SNAPPY).build()));
+    assert!(!of(DataType::Int64, plain().set_statistics_enabled(EnabledStatistics::Chunk).build()));
     let others = [
         DataType::Int16,
         DataType::UInt32,
