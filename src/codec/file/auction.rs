@@ -64,7 +64,7 @@ fn encoding_work(encoding: Option<Encoding>) -> f64 {
 
 /// Encodings that DuckDB, Polars, pyarrow and Spark of the last two years read, for values of this type. `None` where there
 /// is nothing to choose.
-fn candidates(data_type: &DataType) -> Option<&'static [Option<Encoding>]> {
+pub(super) fn candidates(data_type: &DataType) -> Option<&'static [Option<Encoding>]> {
     use Encoding::{
         BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, DELTA_BYTE_ARRAY, DELTA_LENGTH_BYTE_ARRAY, PLAIN,
     };

@@ -20,7 +20,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
-use super::numbers::NumberColumn;
+use super::flat::FlatColumn;
 use crate::codec::CodecError;
 
 /// Decimal digits of a number that Parquet stores in 32 bits.
@@ -48,13 +48,13 @@ struct Column {
 enum Chunks {
     /// The Parquet crate; nested types lie in several chunks.
     Arrow(Vec<ArrowColumnWriter>),
-    Numbers(Box<NumberColumn>),
+    Flat(Box<FlatColumn>),
 }
 
 /// A column chunk that is complete.
 pub(super) enum Chunk {
     Arrow(ArrowColumnChunk),
-    Numbers(Bytes, ColumnCloseResult),
+    Flat(Bytes, ColumnCloseResult),
 }
 
 impl Chunk {
@@ -64,7 +64,7 @@ impl Chunk {
     ) -> Result<(), CodecError> {
         match self {
             Self::Arrow(chunk) => chunk.append_to_row_group(group)?,
-            Self::Numbers(bytes, close) => group.append_column(&bytes, close)?,
+            Self::Flat(bytes, close) => group.append_column(&bytes, close)?,
         }
         Ok(())
     }
@@ -89,8 +89,8 @@ impl Column {
         properties: &WriterProperties,
         arrow: ArrowColumnWriter,
     ) -> Result<(), CodecError> {
-        if let Some(numbers) = NumberColumn::begin(description, self.field.data_type(), properties)? {
-            self.chunks = Chunks::Numbers(Box::new(numbers));
+        if let Some(flat) = FlatColumn::begin(description, self.field.data_type(), properties)? {
+            self.chunks = Chunks::Flat(Box::new(flat));
         } else if let Chunks::Arrow(writers) = &mut self.chunks {
             writers.push(arrow);
         }
@@ -100,7 +100,7 @@ impl Column {
     fn write(&mut self, array: &ArrayRef) -> Result<(), CodecError> {
         let array = self.as_stored(array);
         let writers = match &mut self.chunks {
-            Chunks::Numbers(column) => return column.write(&array),
+            Chunks::Flat(column) => return column.write(&array),
             Chunks::Arrow(writers) => writers,
         };
         let leaves = compute_leaves(&self.field, &array)?;
@@ -113,14 +113,14 @@ impl Column {
     fn memory(&self) -> usize {
         match &self.chunks {
             Chunks::Arrow(writers) => writers.iter().map(ArrowColumnWriter::memory_size).sum(),
-            Chunks::Numbers(column) => column.bytes(),
+            Chunks::Flat(column) => column.memory(),
         }
     }
 
     fn bytes(&self) -> usize {
         match &self.chunks {
             Chunks::Arrow(writers) => writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
-            Chunks::Numbers(column) => column.bytes(),
+            Chunks::Flat(column) => column.bytes(),
         }
     }
 
@@ -129,9 +129,9 @@ impl Column {
             Chunks::Arrow(writers) => {
                 writers.into_iter().map(|writer| Ok(Chunk::Arrow(writer.close()?))).collect()
             }
-            Chunks::Numbers(column) => {
+            Chunks::Flat(column) => {
                 let (bytes, close) = column.close()?;
-                Ok(vec![Chunk::Numbers(bytes, close)])
+                Ok(vec![Chunk::Flat(bytes, close)])
             }
         }
     }

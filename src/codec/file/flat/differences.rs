@@ -3,7 +3,7 @@
 //!
 //! Sizes of blocks and parts are those of the Parquet crate, and so are the bytes.
 
-use super::super::levels::put_unsigned;
+use super::levels::put_unsigned;
 
 /// Parts of a block.
 const PARTS: usize = 4;
@@ -100,7 +100,7 @@ fn difference(narrow: bool, value: i64, last: i64) -> i64 {
 }
 
 /// Packs values of `width` bits, the first one lowest, and zeros up to `count` values, which are whole bytes.
-fn pack(bytes: &mut Vec<u8>, width: u32, count: usize, values: impl Iterator<Item = u64>) {
+pub(super) fn pack(bytes: &mut Vec<u8>, width: u32, count: usize, values: impl Iterator<Item = u64>) {
     let end = bytes.len() + count * width as usize / 8;
     let (mut word, mut filled) = (0u64, 0);
     for value in values {

@@ -5,10 +5,10 @@
 //! the same levels give the same bytes.
 
 /// Levels that are packed into a byte.
-const GROUP: usize = 8;
+pub(super) const GROUP: usize = 8;
 
 /// Bytes of packed levels whose count fits into one byte.
-const MOST_GROUPS: usize = 63;
+pub(super) const MOST_GROUPS: usize = 63;
 
 /// Bytes for the length of all that follows.
 const LENGTH: usize = 4;
