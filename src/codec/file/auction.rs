@@ -6,15 +6,13 @@
 //! It does not read a clock, so that the same rows give the same file.
 
 use std::cell::OnceCell;
-use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, EnabledStatistics, WriterProperties};
 
+use super::columns::alone;
 use crate::codec::CodecError;
 
 /// Rows that are tried: enough to tell encodings apart, and a few milliseconds of work.
@@ -51,6 +49,9 @@ const NANOSECONDS_A_BYTE: f64 = 50.0;
 /// measured on bars (docs/performance.md) and constant, because a clock would make the choice a matter of chance.
 const COMPRESSING: f64 = 2.3;
 const COMPRESSING_MORE: f64 = 2.0;
+
+/// What is hardly smaller under the lower level is taken for random.
+const INCOMPRESSIBLE: f64 = 0.97;
 
 /// What it costs to encode a value, in nanoseconds.
 fn encoding_work(encoding: Option<Encoding>) -> f64 {
@@ -114,12 +115,28 @@ pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, C
     for encoding in candidates.iter().filter(|encoding| dictionaries || encoding.is_some()) {
         column.bid(Choice { encoding: *encoding, compression: low }, &mut best)?;
     }
-    if let Some((_, Choice { encoding, .. })) = best {
-        for compression in [Compression::UNCOMPRESSED, high] {
+    let Some(Bid { choice: Choice { encoding, .. }, compressed, bare, .. }) = best else { return Ok(None) };
+    for compression in [Compression::UNCOMPRESSED, high] {
+        if compression != high || is_worth_more(compressed, bare) {
             column.bid(Choice { encoding, compression }, &mut best)?;
         }
     }
-    Ok(best.map(|(_, choice)| choice))
+    Ok(best.map(|bid| bid.choice))
+}
+
+/// A choice and what it costs.
+#[derive(Clone, Copy)]
+struct Bid {
+    choice: Choice,
+    price: f64,
+    /// Bytes a value, in the file and before it was compressed.
+    compressed: f64,
+    bare: f64,
+}
+
+/// Where the lower level finds nothing, the higher one does not either, and what it would gain must pay for its work.
+fn is_worth_more(compressed: f64, bare: f64) -> bool {
+    compressed < INCOMPRESSIBLE * bare && compressed > bare * COMPRESSING_MORE / NANOSECONDS_A_BYTE
 }
 
 fn zstd(level: i32) -> Result<Compression, CodecError> {
@@ -157,27 +174,32 @@ impl Column {
     }
 
     /// Makes a choice the best, if its price is below the best one's.
-    fn bid(&self, choice: Choice, best: &mut Option<(f64, Choice)>) -> Result<(), CodecError> {
-        let (bytes, compressed) = self.bytes_a_value(choice)?;
+    fn bid(&self, choice: Choice, best: &mut Option<Bid>) -> Result<(), CodecError> {
+        let (compressed, bare) = self.bytes_a_value(choice, *best)?;
         let a_byte = match choice.compression {
             Compression::UNCOMPRESSED => 0.0,
             zstd if zstd == self.low => COMPRESSING,
             _ => COMPRESSING + COMPRESSING_MORE,
         };
-        let price = bytes + (encoding_work(choice.encoding) + compressed * a_byte) / NANOSECONDS_A_BYTE;
-        if best.is_none_or(|(lowest, _)| price < lowest) {
-            *best = Some((price, choice));
+        let price = compressed + (encoding_work(choice.encoding) + bare * a_byte) / NANOSECONDS_A_BYTE;
+        if best.is_none_or(|best| price < best.price) {
+            *best = Some(Bid { choice, price, compressed, bare });
         }
         Ok(())
     }
 
     /// What one value takes in a row group: in the file, and before it is compressed.
-    fn bytes_a_value(&self, choice: Choice) -> Result<(f64, f64), CodecError> {
+    fn bytes_a_value(&self, choice: Choice, best: Option<Bid>) -> Result<(f64, f64), CodecError> {
         let rows = self.sample.len() as f64;
         if choice == (Choice { encoding: Some(Encoding::PLAIN), compression: self.low }) {
             return Ok((self.plain.data / rows, self.plain.uncompressed / rows));
         }
         if choice.encoding.is_some() {
+            // What it takes without compression was seen when it was compressed.
+            let known = best.filter(|best| best.choice.encoding == choice.encoding);
+            if let (Compression::UNCOMPRESSED, Some(Bid { bare, .. })) = (choice.compression, known) {
+                return Ok((bare, bare));
+            }
             let found = written(&self.sample, choice.encoding, choice.compression)?;
             return Ok((found.data / rows, found.uncompressed / rows));
         }
@@ -230,7 +252,6 @@ struct Written {
 
 /// Writes the sample.
 fn written(array: &ArrayRef, encoding: Option<Encoding>, codec: Compression) -> Result<Written, CodecError> {
-    let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
     let properties = WriterProperties::builder()
         .set_compression(codec)
         .set_statistics_enabled(EnabledStatistics::None)
@@ -239,20 +260,13 @@ fn written(array: &ArrayRef, encoding: Option<Encoding>, codec: Compression) -> 
         Some(encoding) => properties.set_encoding(encoding),
         None => properties,
     };
-    let options =
-        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-    writer.write(&RecordBatch::try_new(schema, vec![array.clone()])?)?;
-    let metadata = writer.close()?;
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    let mut written = Written { dictionary: 0.0, data: 0.0, uncompressed: 0.0 };
-    for column in columns {
-        let dictionary = column.dictionary_page_offset().map_or(0, |at| column.data_page_offset() - at);
-        written.dictionary += dictionary as f64;
-        written.data += (column.compressed_size() - dictionary) as f64;
-        written.uncompressed += column.uncompressed_size() as f64;
-    }
-    Ok(written)
+    let chunk = alone(array, properties.build())?;
+    let dictionary = chunk.dictionary_page_offset().map_or(0, |at| chunk.data_page_offset() - at);
+    Ok(Written {
+        dictionary: dictionary as f64,
+        data: (chunk.compressed_size() - dictionary) as f64,
+        uncompressed: chunk.uncompressed_size() as f64,
+    })
 }
 
 #[cfg(test)]

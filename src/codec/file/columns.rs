@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, FieldRef, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
 };
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::column::writer::ColumnCloseResult;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
@@ -142,6 +144,27 @@ impl Column {
             _ => array.clone(),
         }
     }
+}
+
+/// An array as the only chunk of its column: what a row group would know of it.
+pub(super) fn alone(
+    array: &ArrayRef,
+    properties: WriterProperties,
+) -> Result<ColumnChunkMetaData, CodecError> {
+    let field = Arc::new(Field::new("c", array.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(vec![field.clone()]));
+    let column = Column::new(&field);
+    let parquet = ArrowSchemaConverter::new().convert(&schema)?;
+    if let Some(mut flat) = FlatColumn::begin(parquet.column(0), column.field.data_type(), &properties)? {
+        flat.write(&column.as_stored(array))?;
+        return Ok(flat.close()?.1.metadata);
+    }
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(std::io::sink(), schema.clone(), options)?;
+    writer.write(&RecordBatch::try_new(schema, vec![array.clone()])?)?;
+    let metadata = writer.close()?;
+    let chunk = metadata.row_groups().first().and_then(|group| group.columns().first());
+    chunk.cloned().ok_or_else(|| CodecError::Piece("nothing was written of it".to_owned()))
 }
 
 /// A column with the values to be written next, and its place among the others.

@@ -3,6 +3,8 @@
 use arrow_array::types::Decimal64Type;
 use arrow_array::{Float64Array, PrimitiveArray, StringArray, TimestampMicrosecondArray};
 
+use std::sync::Arc;
+
 use super::*;
 
 const ROWS: usize = 1 << 18;
