@@ -28,12 +28,13 @@ pub(super) async fn profile(
     Ok((0..columns.len()).map(profile).collect())
 }
 
+/// The largest number has the most digits, so only one becomes a text; `scale` is NULL of what is not finite.
 fn expressions(c: &str) -> String {
-    let finite = format!("{c} NOT IN ('NaN', 'Infinity', '-Infinity')");
+    let number = format!("{c}::pg_catalog.numeric");
+    let finite = format!("({number} < 'Infinity' AND {number} > '-Infinity')");
     format!(
-        "coalesce(max(pg_catalog.length(pg_catalog.trunc(pg_catalog.abs({c}::pg_catalog.numeric))::text)) \
-         FILTER (WHERE {finite}), 1)::int8, \
-         coalesce(max(pg_catalog.scale({c}::pg_catalog.numeric)) FILTER (WHERE {finite}), 0)::int8, \
+        "coalesce(pg_catalog.length(pg_catalog.trunc(max(pg_catalog.abs({number})) FILTER (WHERE {finite}))::text), 1)::int8, \
+         coalesce(max(pg_catalog.scale({number})), 0)::int8, \
          count(*) FILTER (WHERE NOT {finite}), count({c})"
     )
 }

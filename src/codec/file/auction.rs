@@ -16,7 +16,7 @@ use super::columns::alone;
 use crate::codec::CodecError;
 
 /// Rows that are tried: enough to tell encodings apart, and a few milliseconds of work.
-const SAMPLE: usize = 8192;
+const SAMPLE: usize = 4096;
 
 /// Fewer rows are not worth the trouble.
 const FEWEST: usize = 1024;
@@ -26,7 +26,7 @@ pub(super) const MOST_DICTIONARIES: usize = 256;
 
 /// Bytes of a column that are tried: of long texts fewer rows show as much, and [`SAMPLE`] of them took longer to try than a batch
 /// takes to be encoded.
-const ENOUGH_BYTES: usize = 256 << 10;
+const ENOUGH_BYTES: usize = 128 << 10;
 
 /// Values beyond this are too large to be tried again and again: a dictionary or plain pages do as well for them.
 const SAMPLE_BYTES: usize = 4 << 20;
