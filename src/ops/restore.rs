@@ -15,7 +15,7 @@ mod scope;
 mod space;
 mod timescale;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -326,12 +326,14 @@ impl Restore<'_> {
         let beside = early.zip(schedule.as_ref()).filter(|_| !self.request.fills_existing());
         let beside = beside.map(|(run, schedule)| self.beside(run, schedule, &levels));
         let deferred = self.rows(levels, beside.as_ref(), report).await?;
-        self.post_data(early.zip(schedule.as_ref()), beside.map(Beside::rest), report).await?;
+        let mut rest = beside.map(Beside::rest);
+        let analyzed = rest.as_mut().map(|rest| std::mem::take(&mut rest.analyzed)).unwrap_or_default();
+        self.post_data(early.zip(schedule.as_ref()), rest, report).await?;
         self.deferred_rows(deferred, report).await?;
         self.large_objects(report).await?;
         self.after_post_data(parts.as_ref(), &options, report).await?;
         self.phase("analyze", report);
-        self.analyze().await
+        self.analyze(&analyzed).await
     }
 
     /// What steps of the schema share.
@@ -379,10 +381,11 @@ impl Restore<'_> {
         if report.phases.last().is_none_or(|phase| phase.name != phases::stage(Stage::Build)) {
             self.phase(phases::stage(Stage::Build), report);
         }
-        let Rest { dispatcher, violations, sessions: mut lanes } = begun.unwrap_or_else(|| Rest {
+        let Rest { dispatcher, violations, sessions: mut lanes, .. } = begun.unwrap_or_else(|| Rest {
             dispatcher: schedule.dispatch(),
             violations: Vec::new(),
             sessions: Vec::new(),
+            analyzed: BTreeSet::new(),
         });
         report.violations.extend(violations);
         let count = self.request.jobs.max(1).min(schedule.jobs().len());

@@ -17,6 +17,7 @@ use super::settings::{ConnectionSettings, TlsMode};
 use super::tap::{CopyEnd, Listener, Tap, TappedTls};
 use super::timescale::SAFE_SETTINGS;
 use super::{PgError, ascii_names, tls};
+use crate::base::TableName;
 
 /// Given in the startup packet, because a role's own timeouts would otherwise end the session before its first
 /// statement could switch them off. The last one is a mark: where it is missing, somebody sits in between.
@@ -62,6 +63,12 @@ impl Session {
             token.cancel_query_raw(wire, NoTls).await
         };
         cancelled.map_err(|source| PgError::Connect { target: target(), source: Box::new(source) })
+    }
+
+    /// Makes a table's statistics. Gives what to warn of where they cannot be: its rows are no worse for it.
+    pub async fn analyze(&self, table: &TableName) -> Result<(), String> {
+        let analyzed = self.client.batch_execute(&format!("ANALYZE {}", table.sql())).await;
+        analyzed.map_err(|error| format!("{table} could not be analyzed: {error}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Beside`]: rows on several lanes, and beside them the indexes and keys of tables whose rows are all there.
 //!
 //! A lane does one thing at a time: rows of one transaction (`pipeline::load`), or one job of the schedule after the rows
-//! (`pipeline::schema`), each with its journal row. Of what could begin, it takes what belongs to the largest table, because
+//! (`pipeline::schema`), each with its journal row. Where it would have to wait, it analyzes a table that is ready for it. Of what could begin, it takes what belongs to the largest table, because
 //! that table's chain of rows, key and indexes is what the whole restore waits for. Which jobs may begin is decided in
 //! `plan::ddl`.
 
@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 
 use super::load::{LoadError, Loading, Outcome};
 use super::schema::{Run, Violation, prepare};
-use crate::base::TableName;
+use crate::base::{Event, TableName};
 use crate::catalog::ddl::SchemaEntry;
 use crate::pg::{PgError, Session};
-use crate::plan::ddl::{Ahead, Dispatcher, Lanes, PostDataSchedule};
+use crate::plan::ddl::{Ahead, Dispatcher, Lanes, PostDataSchedule, Settled};
 use crate::plan::load::LoadJob;
 
 /// What is built beside the rows.
@@ -35,6 +35,8 @@ pub struct Beside<'a> {
 struct State<'a> {
     dispatcher: Dispatcher<'a>,
     ahead: Ahead<'a>,
+    settled: Settled<'a>,
+    analyzed: BTreeSet<TableName>,
     loads: VecDeque<LoadJob>,
     /// Bytes of all rows to come, by where they go.
     sizes: BTreeMap<TableName, u64>,
@@ -44,6 +46,7 @@ struct State<'a> {
     all: usize,
     loading: usize,
     building: usize,
+    analyzing: usize,
     /// No rows come after these.
     last: bool,
     told: bool,
@@ -59,6 +62,8 @@ pub struct Rest<'a> {
     pub violations: Vec<Violation>,
     /// Sessions that can go on building.
     pub sessions: Vec<Session>,
+    /// Tables whose statistics are there.
+    pub analyzed: BTreeSet<TableName>,
 }
 
 /// Rows that may be loaded at the same time.
@@ -74,18 +79,20 @@ pub struct Level {
 enum Step {
     Load(Box<LoadJob>),
     Build(usize),
+    Analyze(TableName),
     Wait,
     Done,
 }
 
 impl<'a> Beside<'a> {
-    /// Nothing is done. `jobs` are all the rows to come; what is on a table of `held` waits for all of them; `settings` is
-    /// run in each session that builds.
+    /// Nothing is done. `jobs` are all the rows to come; what is on a table of `held` waits for all of them; tables to `analyze`,
+    /// who takes longest last, are where there is time; `settings` is run in each session that builds.
     pub fn new<'j>(
         run: Run<'a>,
         schedule: &'a PostDataSchedule,
         jobs: impl Iterator<Item = &'j LoadJob> + Clone,
         held: &BTreeSet<TableName>,
+        analyze: Vec<TableName>,
         settings: String,
     ) -> Self {
         let mut sizes = BTreeMap::new();
@@ -93,12 +100,15 @@ impl<'a> Beside<'a> {
         let state = State {
             dispatcher: schedule.dispatch(),
             ahead: Ahead::new(schedule, jobs.map(|job| job.into.clone()), held),
+            settled: Settled::new(schedule, analyze),
+            analyzed: BTreeSet::new(),
             loads: VecDeque::new(),
             sizes,
             lanes: 0,
             all: 0,
             loading: 0,
             building: 0,
+            analyzing: 0,
             last: false,
             told: false,
             violations: Vec::new(),
@@ -163,6 +173,7 @@ impl<'a> Beside<'a> {
                     done.push((*job, outcome));
                 }
                 Step::Build(number) => self.build(loading, &mut builds, number).await?,
+                Step::Analyze(table) => self.analyze(loading, &mut builds, table).await?,
                 Step::Wait => {
                     changed.await;
                     continue;
@@ -181,12 +192,7 @@ impl<'a> Beside<'a> {
         slot: &mut Option<Session>,
         number: usize,
     ) -> Result<(), LoadError> {
-        // One that an earlier level opened, if there is one.
-        let held = slot.take().or_else(|| self.state().sessions.pop());
-        let session = match held {
-            Some(session) => session,
-            None => self.session(loading).await?,
-        };
+        let session = self.builder(loading, slot).await?;
         let job = &self.schedule.jobs()[number];
         let lanes = self.state().at_work();
         let violation = self.run.job(&session, job, &self.entries, lanes).await?;
@@ -195,6 +201,32 @@ impl<'a> Beside<'a> {
         state.building -= 1;
         let violation = self.run.ended(&mut state.dispatcher, self.schedule, number, violation);
         state.violations.extend(violation);
+        Ok(())
+    }
+
+    /// A session that builds: the lane's, or one that an earlier level opened, if there is one.
+    async fn builder(&self, loading: &Loading<'_>, slot: &mut Option<Session>) -> Result<Session, LoadError> {
+        let held = slot.take().or_else(|| self.state().sessions.pop());
+        match held {
+            Some(session) => Ok(session),
+            None => self.session(loading).await,
+        }
+    }
+
+    async fn analyze(
+        &self,
+        loading: &Loading<'_>,
+        slot: &mut Option<Session>,
+        table: TableName,
+    ) -> Result<(), LoadError> {
+        let session = self.builder(loading, slot).await?;
+        if let Err(warning) = session.analyze(&table).await {
+            self.run.events.emit(Event::Warning(warning));
+        }
+        *slot = Some(session);
+        let mut state = self.state();
+        state.analyzing -= 1;
+        state.analyzed.insert(table);
         Ok(())
     }
 
@@ -208,15 +240,15 @@ impl<'a> Beside<'a> {
 
     /// What is left to do.
     pub fn rest(self) -> Rest<'a> {
-        let State { dispatcher, violations, sessions, .. } =
+        let State { dispatcher, violations, sessions, analyzed, .. } =
             self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Rest { dispatcher, violations, sessions }
+        Rest { dispatcher, violations, sessions, analyzed }
     }
 }
 
 impl State<'_> {
     fn at_work(&self) -> Lanes {
-        Lanes { all: self.all, busy: self.loading + self.building }
+        Lanes { all: self.all, busy: self.loading + self.building + self.analyzing }
     }
 
     /// The next thing to do, and whether the last rows have just come.
@@ -238,7 +270,17 @@ impl State<'_> {
             return (Step::Load(Box::new(job)), rows_are_done);
         }
         let more = self.loading > 0 || (self.last && self.building > 0);
-        (if more { Step::Wait } else { Step::Done }, rows_are_done)
+        if !more {
+            return (Step::Done, rows_are_done);
+        }
+        let step = match self.settled.next(&self.ahead, &self.dispatcher) {
+            Some(table) => {
+                self.analyzing += 1;
+                Step::Analyze(table)
+            }
+            None => Step::Wait,
+        };
+        (step, rows_are_done)
     }
 
     /// A job beside the rows, unless the next rows belong to a larger table.

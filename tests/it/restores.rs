@@ -430,3 +430,37 @@ async fn partitions_are_indexed_when_all_rows_of_their_tree_are_there() {
     assert!(place("CONSTRAINT public.r r_pkey") < place("CONSTRAINT public.r1 r1_pkey"), "{told:?}");
     assert!(place("CONSTRAINT public.r2 r2_pkey") < of_h && of_h < place("CONSTRAINT public.h1 h1_pkey"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_is_analyzed_once_after_what_its_statistics_are_about() {
+    // Large enough to be analyzed while the largest one's indexes are built.
+    let world = World::dumped(
+        "CREATE TABLE walk AS SELECT i AS id, md5(i::text) AS a, md5((i * 7)::text) AS b FROM generate_series(1, 300000) i;
+         CREATE INDEX walk_a ON walk (a); CREATE INDEX walk_b ON walk (b);
+         CREATE TABLE early AS SELECT i AS id, -i AS minus FROM generate_series(1, 40000) i;
+         CREATE INDEX early_abs ON early (abs(minus));
+         CREATE TABLE pairs AS SELECT i % 7 AS a, i % 7 AS b FROM generate_series(1, 40000) i;
+         CREATE STATISTICS together (dependencies) ON a, b FROM pairs;
+         CREATE TABLE few AS SELECT 1 AS x",
+    )
+    .await;
+    let target = world.copy("copy");
+    world.restore_with(target.clone(), |request| request.jobs = 2).await.unwrap();
+    let counts =
+        "SELECT string_agg(relname || ' ' || analyze_count, ', ' ORDER BY relname) FROM pg_stat_user_tables";
+    let once = "early 1, few 1, pairs 1, walk 1";
+    // A server tells what a session did a moment after it has ended.
+    let mut told = None;
+    for _ in 0..50 {
+        told = value(&target, counts).await;
+        if told.as_deref() == Some(once) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(told.as_deref(), Some(once));
+    let of_expression = "SELECT n_distinct::text FROM pg_stats WHERE tablename = 'early_abs'";
+    assert_eq!(value(&target, of_expression).await.as_deref(), Some("-1"));
+    let together = "SELECT dependencies::text FROM pg_stats_ext WHERE statistics_name = 'together'";
+    assert!(value(&target, together).await.is_some_and(|found| found.contains("1.000000")));
+}

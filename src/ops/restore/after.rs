@@ -1,6 +1,6 @@
 //! What follows the rows and is no schema: sequences, owners of large objects, statistics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use super::{Mode, Restore, RestoreReport};
 use crate::base::{Event, TableName, quote_literal};
 use crate::catalog::Sequence;
-use crate::manifest::TableKind;
+use crate::manifest::{Table, TableKind};
 use crate::ops::OpsError;
 use crate::pg::PgError;
 
@@ -57,8 +57,22 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Statistics of what was loaded: without them the first queries are planned as if everything were empty.
-    pub(super) async fn analyze(&self) -> Result<(), OpsError> {
+    /// Tables that are worth analyzing where a lane would wait, who takes longest last. Not those that others are a part of,
+    /// or whose rows go elsewhere.
+    pub(super) fn early_statistics(&self) -> Vec<TableName> {
+        let body = &self.sealed.manifest.body;
+        let tables = self.scope.tables.iter().filter_map(|index| body.tables.get(*index));
+        let mut tables: Vec<(u64, TableName)> = tables
+            .filter(|table| has_statistics(table) && !table.kind.is_chunked() && table.rowset.rows >= SAMPLE)
+            .map(|table| (values(table), self.scope.relation(&table.name)))
+            .collect();
+        tables.sort();
+        tables.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Statistics of what was loaded, but for tables that have them: without them the first queries are planned as if everything
+    /// were empty.
+    pub(super) async fn analyze(&self, done: &BTreeSet<TableName>) -> Result<(), OpsError> {
         let body = &self.sealed.manifest.body;
         // Values that are looked at, at most: who takes longest begins first.
         let mut tables: BTreeMap<TableName, u64> = BTreeMap::new();
@@ -67,17 +81,17 @@ impl Restore<'_> {
             false => self.target.materialisations().await?,
         };
         for table in self.scope.tables.iter().filter_map(|index| body.tables.get(*index)) {
-            if matches!(table.kind, TableKind::ExtensionConfiguration | TableKind::LargeObjects) {
+            if !has_statistics(table) {
                 continue;
             }
-            let values = table.columns.len() as u64 * table.rowset.rows.min(SAMPLE);
             let own = self.scope.relation(&table.name);
             let root = table.root.as_ref().map(|root| self.scope.relation(root));
             let analyzed = match self.scope.replay.loads_later(table) {
                 true => vec![materialised.get(&own).cloned()],
                 false => vec![Some(own), root],
             };
-            analyzed.into_iter().flatten().for_each(|name| *tables.entry(name).or_default() += values);
+            let analyzed = analyzed.into_iter().flatten().filter(|name| !done.contains(name));
+            analyzed.for_each(|name| *tables.entry(name).or_default() += values(table));
         }
         let lanes = self.request.jobs.max(1).min(tables.len());
         let mut queue: Vec<TableName> = tables.keys().cloned().collect();
@@ -91,12 +105,20 @@ impl Restore<'_> {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(table) = next else { return Ok(()) };
-            if let Err(error) = client.batch_execute(&format!("ANALYZE {}", table.sql())).await {
-                let warning = format!("{table} could not be analyzed: {error}");
+            if let Err(warning) = client.analyze(&table).await {
                 self.services.events.emit(Event::Warning(warning));
             }
         }
     }
+}
+
+fn has_statistics(table: &Table) -> bool {
+    !matches!(table.kind, TableKind::ExtensionConfiguration | TableKind::LargeObjects)
+}
+
+/// Values that ANALYZE looks at, at most.
+fn values(table: &Table) -> u64 {
+    table.columns.len() as u64 * table.rowset.rows.min(SAMPLE)
 }
 
 fn setval(sequence: &Sequence, name: &TableName, forward_only: bool) -> String {

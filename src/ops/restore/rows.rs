@@ -39,7 +39,7 @@ impl Restore<'_> {
         let chunked = self.sealed.manifest.body.tables.iter().filter(|table| table.kind.is_chunked());
         let held = chunked.map(|table| self.scope.relation(&table.name)).collect();
         let settings = self.memory_sql(self.request.jobs.max(1));
-        Beside::new(run, schedule, levels.iter().flatten(), &held, settings)
+        Beside::new(run, schedule, levels.iter().flatten(), &held, self.early_statistics(), settings)
     }
 
     /// Loads everything, and gives back the jobs whose values name objects that are made later.

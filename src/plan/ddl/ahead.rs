@@ -91,6 +91,11 @@ impl<'a> Ahead<'a> {
         }
     }
 
+    /// Whether no rows are to come into a table.
+    pub(super) fn has_all_rows(&self, table: &TableName) -> bool {
+        self.to_come.get(table).is_none_or(|to_come| to_come.exclusive == 0 && to_come.shared == 0)
+    }
+
     /// The largest job that can begin now, and its weight. It is not handed out yet.
     pub fn next(&mut self, dispatcher: &Dispatcher<'_>) -> Option<(usize, u64)> {
         self.open.retain(|(_, job)| dispatcher.is_waiting(*job));

@@ -388,6 +388,11 @@ impl<'a> Dispatcher<'a> {
         self.state[job] == State::Waiting && !self.running.contains(&job)
     }
 
+    /// Whether nothing is to come of a job.
+    pub(super) fn is_over(&self, job: usize) -> bool {
+        self.state[job] != State::Waiting
+    }
+
     fn take(&mut self, job: usize) {
         let Job { stage, weight, .. } = self.jobs[job];
         if let Some(waiting) = self.waiting.get_mut(&stage) {
