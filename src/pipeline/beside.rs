@@ -270,15 +270,15 @@ impl State<'_> {
             return (Step::Load(Box::new(job)), rows_are_done);
         }
         let more = self.loading > 0 || (self.last && self.building > 0);
-        if !more {
-            return (Step::Done, rows_are_done);
-        }
-        let step = match self.settled.next(&self.ahead, &self.dispatcher) {
+        // Between levels others are to come, which do not wait for this.
+        let ready = if more || self.last { self.settled.next(&self.ahead, &self.dispatcher) } else { None };
+        let step = match ready {
             Some(table) => {
                 self.analyzing += 1;
                 Step::Analyze(table)
             }
-            None => Step::Wait,
+            None if more => Step::Wait,
+            None => Step::Done,
         };
         (step, rows_are_done)
     }
