@@ -8,7 +8,7 @@ use crate::dumps::{self, GZIP1, PG2PARQUET, duckdb};
 use crate::goals::goals;
 use crate::measure::{Sample, run};
 use crate::options::Options;
-use crate::restores::{self, ANALYZED, COMPARED, DECODE, HASH, PG_RESTORE};
+use crate::restores::{self, ANALYZED, COMPARED, DECODE, FLOOR_ANALYZED, HASH, PG_RESTORE};
 use crate::world::barkeep;
 
 /// Made-up runs in which barkeep takes `times` as much of everything as would be fine.
@@ -42,7 +42,7 @@ fn runs(times: f64) -> Vec<Line> {
     // The floor makes nothing.
     lines.iter_mut().filter(|line| line.program == FLOOR).for_each(|line| line.samples[0].bytes = None);
     for case in [restores::RESTORE, restores::WHOLE, dumps::SMALL, dumps::PLAN, restores::COMPARE] {
-        lines.push(line(case, FLOOR, 1.0, 0.2, 0.0));
+        lines.extend([FLOOR, FLOOR_ANALYZED].map(|name| line(case, name, 1.0, 0.2, 0.0)));
         lines.extend([1, 2].map(|lanes| line(case, &barkeep(lanes), 1.0, 0.4, 0.0)));
         lines.extend([PG_RESTORE, ANALYZED].map(|name| line(case, name, 2.0, 1.0, 0.0)));
     }

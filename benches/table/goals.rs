@@ -3,7 +3,7 @@
 use crate::case::{FLOOR, Line};
 use crate::dumps::{self, GZIP1, PG2PARQUET, duckdb};
 use crate::measure::Sample;
-use crate::restores::{self, ANALYZED, COMPARED, DECODE, HASH, PG_RESTORE};
+use crate::restores::{self, ANALYZED, COMPARED, DECODE, FLOOR_ANALYZED, HASH, PG_RESTORE};
 use crate::world::barkeep;
 
 /// One goal.
@@ -86,6 +86,8 @@ pub(crate) fn goals(lines: &[Line]) -> Vec<Goal> {
     }
     let (restore, whole) = (restores::RESTORE, restores::WHOLE);
     all.push(at_most("restore, one lane: wall / floor", 1.05, runs.wall(restore, &barkeep(1), FLOOR)));
+    let analyzed = runs.wall(restore, &barkeep(1), FLOOR_ANALYZED);
+    all.push(at_most("restore, one lane: the same, analyzed as barkeep does", 1.05, analyzed));
     let faster = runs.wall(restore, PG_RESTORE, &barkeep(2));
     all.push(at_least("restore: wall of pg_restore -j2 / two lanes", 1.5, faster));
     let faster = runs.wall(whole, PG_RESTORE, &barkeep(2));

@@ -15,6 +15,7 @@ pub(crate) const VERIFY: &str = "verify numeric bars";
 pub(crate) const COMPARE: &str = "compare numeric bars";
 
 pub(crate) const PG_RESTORE: &str = "pg_restore -j2";
+pub(crate) const FLOOR_ANALYZED: &str = "psql \\copy, then ANALYZE";
 pub(crate) const ANALYZED: &str = "pg_restore -j2, then vacuumdb -Z -j2";
 pub(crate) const HASH: &str = "barkeep verify --level hash";
 pub(crate) const DECODE: &str = "barkeep verify --level decode";
@@ -114,8 +115,11 @@ pub(crate) fn restore_case<'a>(world: &'a World, database: &str, rows: u64) -> C
     let folder = directory(world, database);
     let copy = copied(world, database, "bars");
     const APPEND: &[&str] = &["--data-only", "--mode", "append", "--no-compare", "-t", "bars"];
+    // A table that the planner knows as well as after a restore by barkeep.
+    let analyzed = world.floor("back", || (), vec![copy.clone(), "ANALYZE bars".to_owned()]);
     let mut programs = vec![
         world.floor("back", || (), vec![copy]),
+        Program { name: FLOOR_ANALYZED.to_owned(), ..analyzed },
         restore(world, &vault, 1, APPEND),
         restore(world, &vault, 2, APPEND),
         pg_restore(world, &folder, &["-a"]),
