@@ -227,6 +227,20 @@ fn pages_of_a_dump_are_what_the_parquet_crate_writes() {
     }
 }
 
+/// At the very value with which it is full, and one before.
+#[test]
+fn a_dictionary_ends_where_that_of_the_parquet_crate_does() {
+    let batch = array(2, false, &(0..700).map(Some).collect::<Vec<_>>());
+    for dictionary_bytes in [792, 800, 808] {
+        let properties = WriterProperties::builder()
+            .set_write_batch_size(100)
+            .set_dictionary_page_size_limit(dictionary_bytes)
+            .build();
+        let batches = [batch.clone(), batch.slice(0, 50)];
+        assert!(file(&batches, false, &properties, true) == file(&batches, false, &properties, false));
+    }
+}
+
 #[test]
 fn an_array_that_the_column_cannot_hold_is_an_error() {
     let schema = Schema::new(vec![Field::new("c", DataType::Int64, false)]);
