@@ -30,6 +30,9 @@ use values::Values;
 
 use crate::codec::CodecError;
 
+/// Bytes that a column keeps for its next page. Those of long texts, of which a table has many, are taken anew.
+const KEPT: usize = 256 << 10;
+
 /// The values that come next, and what is known of them.
 struct OpenPage {
     levels: Levels,
@@ -88,9 +91,8 @@ pub(super) struct FlatColumn {
     /// Pages that stand behind a dictionary, which is not complete.
     waiting: Vec<CompressedPage>,
     chunk: TrackedWrite<Vec<u8>>,
-    /// A page before it is compressed, and after.
+    /// A page before it is compressed.
     scratch: Vec<u8>,
-    packed: Vec<u8>,
 }
 
 impl Rules {
@@ -161,7 +163,6 @@ impl FlatColumn {
             waiting: Vec::new(),
             chunk: TrackedWrite::new(Vec::new()),
             scratch: Vec::new(),
-            packed: Vec::new(),
             description,
         }))
     }
@@ -234,7 +235,7 @@ impl FlatColumn {
             self.page.levels.end(&mut self.scratch);
         }
         self.page.values.end(&mut self.scratch);
-        let buf = compressed(&mut self.compressor, &self.scratch, &mut self.packed)?;
+        let buf = compressed(&mut self.compressor, &self.scratch)?;
         let in_dictionary = self.dictionary().is_some();
         let page = Page::DataPage {
             buf,
@@ -245,6 +246,9 @@ impl FlatColumn {
             statistics: None,
         };
         let page = CompressedPage::new(page, self.scratch.len());
+        if self.scratch.capacity() > KEPT {
+            self.scratch = Vec::new();
+        }
         self.index_page();
         if in_dictionary {
             self.waiting.push(page);
@@ -264,7 +268,7 @@ impl FlatColumn {
             return Ok(());
         };
         let (values, num_values) = dictionary.end();
-        let buf = compressed(&mut self.compressor, &values, &mut self.packed)?;
+        let buf = compressed(&mut self.compressor, &values)?;
         let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
         self.put_page(CompressedPage::new(page, values.len()))?;
         std::mem::take(&mut self.waiting).into_iter().try_for_each(|page| self.put_page(page))
@@ -385,16 +389,12 @@ impl OpenPage {
 }
 
 /// What a page's bytes become in the file.
-fn compressed(
-    compressor: &mut Option<Compressor<'static>>,
-    bytes: &[u8],
-    packed: &mut Vec<u8>,
-) -> Result<Bytes, CodecError> {
+fn compressed(compressor: &mut Option<Compressor<'static>>, bytes: &[u8]) -> Result<Bytes, CodecError> {
     let Some(compressor) = compressor else { return Ok(Bytes::copy_from_slice(bytes)) };
-    packed.clear();
-    packed.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
-    compressor.compress_to_buffer(bytes, packed)?;
-    Ok(Bytes::copy_from_slice(packed))
+    let mut packed = Vec::with_capacity(zstd::zstd_safe::compress_bound(bytes.len()));
+    compressor.compress_to_buffer(bytes, &mut packed)?;
+    packed.shrink_to_fit();
+    Ok(packed.into())
 }
 
 mod arrays;

@@ -1,7 +1,9 @@
 //! The auction against the whole: what it chooses by a few rows must be near the best there is for all of them.
 
 use arrow_array::types::Decimal64Type;
-use arrow_array::{Float64Array, PrimitiveArray, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    Decimal128Array, Float64Array, PrimitiveArray, StringArray, TimestampMicrosecondArray, new_null_array,
+};
 
 use std::sync::Arc;
 
@@ -28,6 +30,21 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
     let symbol = |at: usize| format!("SYM{:03}", at % 200);
     vec![
         ("symbols in turn", Arc::new(StringArray::from_iter_values((0..ROWS).map(symbol))) as ArrayRef),
+        (
+            "all symbols of an exchange in turn",
+            Arc::new(StringArray::from_iter_values(
+                (0..ROWS).map(|at| format!("SYMBOL-{:x}", noise(at % 6000))),
+            )),
+        ),
+        (
+            "long decimals",
+            Arc::new(
+                Decimal128Array::from_iter_values((0..ROWS).map(|at| i128::from(noise(at) >> 30) << 20))
+                    .with_precision_and_scale(38, 9)
+                    .unwrap(),
+            ),
+        ),
+        ("nothing but NULL", new_null_array(&DataType::Utf8, ROWS)),
         ("notes", Arc::new(StringArray::from_iter_values((0..ROWS).map(|at| format!("{:x}", noise(at)))))),
         (
             "sorted names",
