@@ -16,10 +16,7 @@ use super::columns::alone;
 use crate::codec::CodecError;
 
 /// Rows that are tried: enough to tell encodings apart, and a few milliseconds of work.
-const SAMPLE: usize = 4096;
-
-/// How many times as many rows show how a dictionary grows: more than an exchange has symbols, of which each comes once a minute.
-const GROWN: usize = 4;
+const SAMPLE: usize = 8192;
 
 /// Fewer rows are not worth the trouble.
 const FEWEST: usize = 1024;
@@ -29,7 +26,7 @@ pub(super) const MOST_DICTIONARIES: usize = 256;
 
 /// Bytes of a column that are tried: of long texts fewer rows show as much, and [`SAMPLE`] of them took longer to try than a batch
 /// takes to be encoded.
-const ENOUGH_BYTES: usize = 128 << 10;
+const ENOUGH_BYTES: usize = 256 << 10;
 
 /// Values beyond this are too large to be tried again and again: a dictionary or plain pages do as well for them.
 const SAMPLE_BYTES: usize = 4 << 20;
@@ -149,7 +146,7 @@ fn zstd(level: i32) -> Result<Compression, CodecError> {
 /// A column's sample, and what is known of it already.
 struct Column {
     sample: ArrayRef,
-    /// [`GROWN`] times as many rows as the sample, which they begin with, where there are.
+    /// The sample and as many rows behind it, where there are.
     grown: ArrayRef,
     /// Rows of a row group.
     group_rows: usize,
@@ -165,15 +162,13 @@ struct Column {
 struct Dictionary {
     /// Without compression.
     written: Written,
-    /// Bytes of the dictionary of all rows that show how it grows.
-    grown: f64,
     /// Distinct values grow as a power of the rows (Heaps' law).
     exponent: f64,
 }
 
 impl Column {
     fn new(array: &ArrayRef, rows: usize, group_rows: usize, low: Compression) -> Result<Self, CodecError> {
-        let (sample, grown) = (array.slice(0, rows), array.slice(0, array.len().min(GROWN * rows)));
+        let (sample, grown) = (array.slice(0, rows), array.slice(0, array.len().min(2 * rows)));
         let plain = written(&sample, Some(Encoding::PLAIN), low)?;
         Ok(Self { sample, grown, group_rows, low, plain, dictionary: OnceCell::new() })
     }
@@ -208,7 +203,7 @@ impl Column {
             let found = written(&self.sample, choice.encoding, choice.compression)?;
             return Ok((found.data / rows, found.uncompressed / rows));
         }
-        let Dictionary { written: bare, grown, exponent } = self.dictionary()?;
+        let Dictionary { written: bare, exponent } = self.dictionary()?;
         let found = match choice.compression {
             Compression::UNCOMPRESSED => bare,
             compression => written(&self.sample, None, compression)?,
@@ -216,12 +211,9 @@ impl Column {
         let all = bare.dictionary.max(1.0);
         let group = (self.group_rows as f64).max(rows);
         let full = (DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT as f64 / all).max(1.0);
-        // There is no dictionary where all is NULL, or of values with a fixed length.
-        let (grown, grown_rows) = (grown.max(all), self.grown.len() as f64);
-        let growth = (grown / all * (group / grown_rows).max(1.0).powf(exponent)).min(full);
+        let growth = (group / rows).powf(exponent).min(full);
         // From the row on that finds the dictionary full, values are plain.
-        let full_at = grown_rows * (full * all / grown).powf(1.0 / exponent.max(0.01));
-        let inside = (full_at / group).min(1.0);
+        let inside = (rows * growth.powf(1.0 / exponent.max(0.01)) / group).min(1.0);
         let inside = if growth < full { 1.0 } else { inside };
         // Numbers of a dictionary that grows get longer by a bit each time that it doubles.
         let longer = growth.log2() / 8.0;
@@ -238,10 +230,13 @@ impl Column {
         let bare = |array: &ArrayRef| written(array, None, Compression::UNCOMPRESSED);
         let written = bare(&self.sample)?;
         // The exponent shows between half of the rows and all of them.
-        let (half, grown) = (self.grown.len() / 2, bare(&self.grown)?.dictionary);
-        let fewer = bare(&self.grown.slice(0, half))?.dictionary;
-        let exponent = (grown / fewer.max(1.0)).log2().clamp(0.0, 1.0);
-        Ok(*self.dictionary.get_or_init(|| Dictionary { written, grown, exponent }))
+        let half = self.grown.len() / 2;
+        let fewer = match half == self.sample.len() {
+            true => written.dictionary,
+            false => bare(&self.grown.slice(0, half))?.dictionary,
+        };
+        let exponent = (bare(&self.grown)?.dictionary / fewer.max(1.0)).log2().clamp(0.0, 1.0);
+        Ok(*self.dictionary.get_or_init(|| Dictionary { written, exponent }))
     }
 }
 
