@@ -104,7 +104,9 @@ impl Rules {
             EnabledStatistics::None => false,
             EnabledStatistics::Chunk => return None,
         };
-        if statistics && matches!(description.physical_type(), Type::FLOAT | Type::DOUBLE) {
+        let of_floats = statistics && matches!(description.physical_type(), Type::FLOAT | Type::DOUBLE);
+        let in_headers = statistics && properties.write_page_header_statistics(path);
+        if of_floats || in_headers || properties.bloom_filter_properties(path).is_some() {
             return None;
         }
         let compression = properties.compression(path);

@@ -271,6 +271,8 @@ fn what_is_nested_or_otherwise_encoded_is_left_to_the_parquet_crate() {
     assert!(!of(DataType::Utf8, plain().set_encoding(Encoding::DELTA_BINARY_PACKED).build()));
     assert!(!of(DataType::Int64, plain().set_compression(Compression::SNAPPY).build()));
     assert!(!of(DataType::Int64, plain().set_statistics_enabled(EnabledStatistics::Chunk).build()));
+    assert!(!of(DataType::Int64, plain().set_bloom_filter_enabled(true).build()));
+    assert!(!of(DataType::Int64, plain().set_write_page_header_statistics(true).build()));
     let others = [
         DataType::Int16,
         DataType::UInt32,
