@@ -327,7 +327,9 @@ impl Restore<'_> {
         let beside = beside.map(|(run, schedule)| self.beside(run, schedule, &levels));
         let deferred = self.rows(levels, beside.as_ref(), report).await?;
         let mut rest = beside.map(Beside::rest);
-        let analyzed = rest.as_mut().map(|rest| std::mem::take(&mut rest.analyzed)).unwrap_or_default();
+        let mut analyzed = rest.as_mut().map(|rest| std::mem::take(&mut rest.analyzed)).unwrap_or_default();
+        // Their rows are still to come.
+        deferred.iter().for_each(|job| drop(analyzed.take(&job.into)));
         self.post_data(early.zip(schedule.as_ref()), rest, report).await?;
         self.deferred_rows(deferred, report).await?;
         self.large_objects(report).await?;

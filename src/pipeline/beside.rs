@@ -1,7 +1,8 @@
 //! [`Beside`]: rows on several lanes, and beside them the indexes and keys of tables whose rows are all there.
 //!
 //! A lane does one thing at a time: rows of one transaction (`pipeline::load`), or one job of the schedule after the rows
-//! (`pipeline::schema`), each with its journal row. Where it would have to wait, it analyzes a table that is ready for it. Of what could begin, it takes what belongs to the largest table, because
+//! (`pipeline::schema`), each with its journal row. Where it would have to wait, it analyzes a table that is ready for it. Of
+//! what could begin, it takes what belongs to the largest table, because
 //! that table's chain of rows, key and indexes is what the whole restore waits for. Which jobs may begin is decided in
 //! `plan::ddl`.
 
