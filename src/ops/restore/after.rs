@@ -74,6 +74,7 @@ impl Restore<'_> {
     /// were empty.
     pub(super) async fn analyze(&self, done: &BTreeSet<TableName>) -> Result<(), OpsError> {
         let body = &self.sealed.manifest.body;
+        let parents = self.parents().await?;
         // Values that are looked at, at most: who takes longest begins first.
         let mut tables: BTreeMap<TableName, u64> = BTreeMap::new();
         let materialised = match self.scope.replay.aggregates.is_empty() {
@@ -90,7 +91,8 @@ impl Restore<'_> {
                 true => vec![materialised.get(&own).cloned()],
                 false => vec![Some(own), root],
             };
-            let analyzed = analyzed.into_iter().flatten().filter(|name| !done.contains(name));
+            let analyzed =
+                analyzed.into_iter().flatten().filter(|name| !done.contains(name) || parents.contains(name));
             analyzed.for_each(|name| *tables.entry(name).or_default() += values(table));
         }
         let lanes = self.request.jobs.max(1).min(tables.len());
@@ -98,6 +100,16 @@ impl Restore<'_> {
         queue.sort_by_key(|name| tables.get(name));
         let queue = Mutex::new(queue);
         try_join_all((0..lanes).map(|_| self.analyze_lane(&queue))).await.map(|_| ())
+    }
+
+    /// Tables with heirs: their statistics are about the rows of those, too, which may have come after they were made.
+    async fn parents(&self) -> Result<BTreeSet<TableName>, OpsError> {
+        let sql = "SELECT DISTINCT n.nspname::text, c.relname::text FROM pg_catalog.pg_inherits i
+                   JOIN pg_catalog.pg_class c ON c.oid = i.inhparent
+                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+        let found = self.target.client().query(sql, &[]).await;
+        let found = found.map_err(|error| PgError::query("looking for tables with heirs", error))?;
+        Ok(found.iter().map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect())
     }
 
     async fn analyze_lane(&self, queue: &Mutex<Vec<TableName>>) -> Result<(), OpsError> {
