@@ -190,13 +190,10 @@ fn lane(criterion: &mut Criterion) {
     group.bench_function("COPY frames alone", |bencher| {
         bencher.iter(|| {
             let mut tuples = TupleStream::new(COLUMNS.into());
-            for block in &mut stream {
-                tuples
-                    .feed(block, |tuple| {
-                        black_box(tuple);
-                        Ok(())
-                    })
-                    .expect("a stream");
+            for block in &stream {
+                let mut places = Vec::new();
+                tuples.frame(block, &mut places).expect("a stream");
+                black_box(places);
             }
             tuples.finish().expect("a trailer")
         });
@@ -209,7 +206,12 @@ fn lane(criterion: &mut Criterion) {
                     .expect("a piece");
             let mut tuples = TupleStream::new(COLUMNS.into());
             for block in &mut stream {
-                tuples.feed(block, |tuple| piece.push(tuple)).expect("a stream");
+                let mut places = Vec::new();
+                tuples.frame(block, &mut places).expect("a stream");
+                let mut left = &places[..];
+                while !left.is_empty() {
+                    left = &left[piece.push(block, left).expect("rows")..];
+                }
             }
             piece.finish().expect("finished").0.bytes
         });

@@ -1,7 +1,7 @@
 //! The law of columns: what is encoded is what was decoded, byte for byte, or the value is an exception.
 
 use arrow_array::ArrayRef;
-use barkeep::codec::column::{ColumnBuilder, ColumnEncoder, Pushed, arrow_type, canonicalise, fits};
+use barkeep::codec::column::{ColumnBuilder, ColumnEncoder, Pushed, Strip, arrow_type, canonicalise, fits};
 use barkeep::manifest::Mapping;
 
 /// What became of one value.
@@ -60,5 +60,25 @@ fn among_others(mapping: &Mapping, wire: &[u8], (pushed, array): (Pushed, &Array
         assert_eq!(builder.push_first(&row, wire.len()).expect("it was pushed alone"), pushed, "{mapping:?}");
         builder.push(None).expect("a NULL");
         assert_eq!(&builder.finish().expect("an array"), array, "{mapping:?}");
+    }
+    in_a_strip(mapping, wire, (pushed, array));
+}
+
+/// In a strip it is what it is alone, whether or not rows stand behind it.
+fn in_a_strip(mapping: &Mapping, wire: &[u8], (pushed, array): (Pushed, &ArrayRef)) {
+    let null = b"\0\x01\xff\xff\xff\xff";
+    let row = [&b"\0\x01"[..], &(wire.len() as u32).to_be_bytes(), wire].concat();
+    let mut block = [&null[..], null, &row].concat();
+    let (nulls, end) = (2 * null.len(), block.len());
+    for tuples in [[0..6, nulls..end, 6..12], [6..12, nulls..end, 0..6]] {
+        let mut strip = Strip::new(&mut block, &tuples, 1).expect("three rows");
+        let (mut builder, mut told) = (ColumnBuilder::new(mapping), Vec::new());
+        let taken = builder.push_strip(&mut strip, false, |row, pushed, _| told.push((row, pushed)));
+        taken.expect("it was pushed alone");
+        strip.end().expect("one field each");
+        assert_eq!(told, [(1, pushed)], "{mapping:?}");
+        assert_eq!(&builder.finish().expect("an array"), array, "{mapping:?}");
+        block.extend_from_slice(null);
+        block.extend_from_slice(null);
     }
 }

@@ -5,6 +5,8 @@
 //! the first tuple, in the same message, and so does its trailer where there is none. Only this frame is checked here: that
 //! the fields fill their tuple is seen by whoever decodes them, once.
 
+use std::ops::Range;
+
 use super::CodecError;
 
 /// The first 19 bytes of a COPY BINARY stream: signature, flags 0, no header extension.
@@ -60,24 +62,23 @@ impl TupleStream {
         self.tuples
     }
 
-    /// Takes whole messages, with their headers, and calls `row` with the tuple of each: field count (i16), then per field its
-    /// length (i32, -1 for NULL) and bytes.
-    pub fn feed(
-        &mut self,
-        mut messages: &mut [u8],
-        mut row: impl FnMut(&mut [u8]) -> Result<(), CodecError>,
-    ) -> Result<(), CodecError> {
-        while let Some((kind, length)) = message(messages) {
-            let (_, rest) = messages.split_at_mut(MESSAGE);
-            if kind != DATA || length > rest.len() {
+    /// Takes whole messages, with their headers, and adds where the tuple of each stands in them: field count (i16), then per
+    /// field its length (i32, -1 for NULL) and bytes. What is added before an error was whole.
+    pub fn frame(&mut self, messages: &[u8], tuples: &mut Vec<Range<usize>>) -> Result<(), CodecError> {
+        let mut at = 0;
+        while let Some((kind, length)) = message(&messages[at..]) {
+            at += MESSAGE;
+            let Some(body) = messages[at..].get(..length).filter(|_| kind == DATA) else {
                 return Err(self.malformed("a message of a COPY"));
+            };
+            let header = self.before_tuple(body)?;
+            if self.is_tuple(&body[header..])? {
+                tuples.push(at + header..at + length);
             }
-            let (body, rest) = rest.split_at_mut(length);
-            self.read(body, &mut row)?;
+            at += length;
             self.position += length as u64;
-            messages = rest;
         }
-        if messages.is_empty() { Ok(()) } else { Err(self.malformed("the header of a message")) }
+        if at == messages.len() { Ok(()) } else { Err(self.malformed("the header of a message")) }
     }
 
     /// Ends the stream; gives the number of tuples.
@@ -88,20 +89,19 @@ impl TupleStream {
         }
     }
 
+    /// Bytes of a message in front of its tuple.
     #[inline]
-    fn read(
-        &mut self,
-        body: &mut [u8],
-        row: &mut impl FnMut(&mut [u8]) -> Result<(), CodecError>,
-    ) -> Result<(), CodecError> {
-        let tuple = match self.state {
-            State::Tuples => body,
-            State::Header => {
-                let header = self.header(body)?;
-                &mut body[header..]
-            }
-            State::Done => return Err(CodecError::Stream("goes on after its trailer")),
-        };
+    fn before_tuple(&self, body: &[u8]) -> Result<usize, CodecError> {
+        match self.state {
+            State::Tuples => Ok(0),
+            State::Header => self.header(body),
+            State::Done => Err(CodecError::Stream("goes on after its trailer")),
+        }
+    }
+
+    /// Whether it is a tuple; otherwise it is the trailer.
+    #[inline]
+    fn is_tuple(&mut self, tuple: &[u8]) -> Result<bool, CodecError> {
         self.state = State::Tuples;
         let Some(&count) = tuple.first_chunk() else {
             return Err(self.malformed("a message without a tuple"));
@@ -109,13 +109,13 @@ impl TupleStream {
         let count = i16::from_be_bytes(count);
         if usize::try_from(count) == Ok(self.columns) {
             self.tuples += 1;
-            return row(tuple);
+            return Ok(true);
         }
         if tuple != TRAILER {
             return Err(CodecError::FieldCount { expected: self.columns, found: i32::from(count) });
         }
         self.state = State::Done;
-        Ok(())
+        Ok(false)
     }
 
     /// Reads the stream's header; gives its length.
@@ -159,10 +159,9 @@ mod tests {
         let mut stream = TupleStream::new(2);
         let mut tuples = Vec::new();
         for block in blocks {
-            stream.feed(&mut block.clone(), |tuple| {
-                tuples.push(tuple.to_vec());
-                Ok(())
-            })?;
+            let mut framed = Vec::new();
+            stream.frame(block, &mut framed)?;
+            tuples.extend(framed.into_iter().map(|tuple| block[tuple].to_vec()));
         }
         assert_eq!(stream.finish()?, tuples.len() as u64);
         Ok(tuples)

@@ -47,13 +47,16 @@ pub async fn of_query(
     let worker = tokio::task::spawn_blocking(move || {
         let mut stream = TupleStream::new(mappings.len());
         let mut digest = RowsetDigest::default();
+        let mut tuples = Vec::new();
         while let Some(mut block) = received.blocking_recv() {
-            stream.feed(&mut block.messages, |tuple| {
+            stream.frame(&block.messages, &mut tuples)?;
+            for tuple in tuples.drain(..) {
+                let tuple = &mut block.messages[tuple];
                 canonical_tuple(&mappings, tuple)?;
                 let hash = hasher.hash(tuple);
                 digest.add_row(&hash);
-                on_row(&hash, tuple)
-            })?;
+                on_row(&hash, tuple)?;
+            }
             block.emptied().leave();
         }
         if let Some(refused) = received.refused() {

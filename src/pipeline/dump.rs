@@ -386,23 +386,12 @@ struct Encoded {
 fn encode(job: &UnitJob, mut blocks: blocks::Receiver, events: &dyn Events) -> Result<Encoded, SinkError> {
     let mut sink = Box::new(UnitSink::begin(job.target.clone()));
     let mut stream = TupleStream::new(job.target.shape.columns.len());
+    let mut tuples = Vec::new();
     while let Some(mut block) = blocks.blocking_recv() {
-        let (mut rows, mut bytes, mut failed) = (0, 0, None);
-        let fed = stream.feed(&mut block.messages, |tuple| {
-            rows += 1;
-            bytes += tuple.len() as u64;
-            sink.push(tuple).map_err(|error| match error {
-                SinkError::Codec(error) => error,
-                SinkError::Store(error) => {
-                    failed = Some(error);
-                    CodecError::Piece("the disk refused it".to_owned())
-                }
-            })
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        fed?;
+        tuples.clear();
+        stream.frame(&block.messages, &mut tuples)?;
+        sink.push(&mut block.messages, &tuples)?;
+        let (rows, bytes) = (tuples.len() as u64, tuples.iter().map(|tuple| tuple.len() as u64).sum());
         let emptied = block.emptied();
         sink.settle()?;
         emptied.leave();

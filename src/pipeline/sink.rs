@@ -1,6 +1,7 @@
 //! [`UnitSink`]: one unit's tuples into pieces in the staging folder. Runs on a thread of its own, fed in blocks.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::{BackupId, RowsetDigest};
@@ -83,21 +84,25 @@ impl UnitSink {
         Self { target, writer: None, stored, plain: false }
     }
 
-    /// Takes one tuple.
-    pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), SinkError> {
-        if tuple.len() >= LARGE_TUPLE && !self.plain {
-            self.plain = true;
-            self.close()?;
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => self.writer.insert(open(&self.target, self.stored.pieces.len(), self.plain)?),
-        };
-        writer.push(tuple)?;
-        // `bytes_written` walks the columns; once in a while is enough, and after each large tuple.
-        let look = writer.rows().is_multiple_of(16_384) || tuple.len() >= LARGE_TUPLE;
-        if look && writer.bytes_written() > PIECE_BYTES {
-            self.close()?;
+    /// Takes these tuples of a block.
+    pub fn push(&mut self, block: &mut [u8], mut tuples: &[Range<usize>]) -> Result<(), SinkError> {
+        while let Some(first) = tuples.first() {
+            let large = first.len() >= LARGE_TUPLE;
+            if large && !self.plain {
+                self.plain = true;
+                self.close()?;
+            }
+            let writer = match &mut self.writer {
+                Some(writer) => writer,
+                None => self.writer.insert(open(&self.target, self.stored.pieces.len(), self.plain)?),
+            };
+            let taken = writer.push(block, tuples)?;
+            tuples = &tuples[taken..];
+            // `bytes_written` walks the columns; once in a while is enough, and after each large tuple.
+            let look = large || writer.rows().is_multiple_of(16_384);
+            if look && writer.bytes_written() > PIECE_BYTES {
+                self.close()?;
+            }
         }
         Ok(())
     }

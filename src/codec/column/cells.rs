@@ -58,6 +58,15 @@ impl Validity {
         }
     }
 
+    /// So many values that are there.
+    #[inline]
+    pub(crate) fn push_valid_run(&mut self, run: usize) {
+        self.length += run;
+        if let Some(bits) = &mut self.bits {
+            (0..run).for_each(|_| bits.push(true));
+        }
+    }
+
     pub(crate) fn push_null(&mut self) {
         let before = self.length;
         let all_valid = || {

@@ -16,6 +16,7 @@ mod numeric;
 mod printed;
 mod quick;
 mod scalar;
+mod strip;
 mod text;
 mod types;
 
@@ -24,6 +25,7 @@ pub use canonical::{canonical_tuple, canonicalise};
 pub use display::{cell_text, display, text_of, uuid};
 pub use encoder::ColumnEncoder;
 pub use fits::fits;
+pub use strip::{STRIP, Strip};
 pub use types::arrow_type;
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -5,7 +5,7 @@
 
 use crate::codec::CodecError;
 
-const POSITIVE: u16 = 0x0000;
+pub(super) const POSITIVE: u16 = 0x0000;
 pub(super) const NEGATIVE: u16 = 0x4000;
 const NAN: [u8; 8] = [0, 0, 0, 0, 0xc0, 0, 0, 0];
 /// `numeric_send` derives dscale from the header of the stored value, which makes it 0x20 for both infinities.
@@ -85,7 +85,7 @@ pub(crate) fn to_scaled(wire: &[u8], precision: u8, scale: u8) -> Result<Option<
 }
 
 /// As [`to_scaled`] where `precision` is at most 18: what prices have, without a division by 128-bit numbers.
-#[inline]
+#[inline(never)]
 pub(crate) fn to_scaled_64(wire: &[u8], precision: u8, scale: u8) -> Result<Option<(i64, u16)>, CodecError> {
     let Header { weight, sign, dscale, digits } = header(wire)?;
     let (digits, _) = digits.as_chunks::<2>();

@@ -2,10 +2,10 @@
 //!
 //! Prices of many symbols have one to four digits in base 10000, in no order that a processor could foresee: with a loop over
 //! them and a branch on where the point stands, most of a numeric's time went into wrong guesses. So all four places are read at
-//! once, and what is multiplied or divided by is looked up. Whatever is not plain here (`None`) goes the long way,
+//! once; what to do with them depends on the head alone and is looked up. Whatever is not plain here (`None`) goes the long way,
 //! `numeric::to_scaled_64`, which decides; a property test holds the two equal.
 
-use super::numeric::{MAX_DSCALE, NEGATIVE};
+use super::numeric::{MAX_DSCALE, NEGATIVE, POSITIVE};
 
 /// Head and four digits: what is read at once.
 pub(super) const READ: usize = 16;
@@ -13,84 +13,141 @@ pub(super) const READ: usize = 16;
 /// The highest bit of each digit.
 const HIGH: u64 = 0x8000_8000_8000_8000;
 
-/// Added to a digit, it reaches the highest bit if the digit is above 9999.
+/// Added to a digit below the highest bit, it reaches that bit if the digit is above 9999. What is carried into the next digit
+/// comes from one that has the bit itself.
 const ABOVE: u64 = 0x58f0_58f0_58f0_58f0;
 
-/// 10000^0 to 10000^4.
-const GROUPS: [u64; 5] = [1, 10_000, 100_000_000, 1_000_000_000_000, 10_000_000_000_000_000];
+/// How values of one column are read, by [`place`].
+pub(super) struct Quick(Box<[Plan; 64]>);
 
-/// 10^0 to 10^3 as a power of two and the inverse of a power of five modulo 2^64, by which an exact division is a multiplication;
-/// and the largest quotient: an inexact one is above it.
-const DIVISORS: [(u32, u64, u64); 4] = {
-    let mut divisors = [(0, 1, u64::MAX); 4];
-    let (mut at, mut five) = (1, 1u64);
-    while at < 4 {
-        five *= 5;
-        // Newton: each step doubles the bits that are right.
-        let (mut inverse, mut step) = (five, 0);
-        while step < 6 {
-            inverse = inverse.wrapping_mul(2u64.wrapping_sub(five.wrapping_mul(inverse)));
-            step += 1;
-        }
-        divisors[at] = (at as u32, inverse, u64::MAX / five);
-        at += 1;
-    }
-    divisors
-};
+/// How values are read that have one count of digits, weight and sign.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// The three of them, as they stand in front of the display scale.
+    kind: u64,
+    /// The integer that the digits spell is at least this, or the first one is zero,
+    least: u64,
+    /// and at most so much more, or it has too many digits.
+    range: u64,
+    /// It is multiplied by a power of ten; or divided by one: multiplied by the inverse of a power of five modulo 2^64,
+    factor: u64,
+    /// and turned right by as many bits as there are twos.
+    twos: u32,
+    /// An inexact quotient is above this.
+    largest: u64,
+    /// -1 for negative values, or 0.
+    minus: i64,
+}
 
-/// How values of one column are read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Quick {
-    /// Places of base 10000 behind the point that `scale` needs.
-    fraction: i32,
-    /// What they have too much.
-    divisor: (u32, u64, u64),
-    /// 10^`precision`.
-    bound: u64,
+/// One that no value has.
+const NONE: Plan = Plan { kind: u64::MAX, least: 0, range: 0, twos: 0, factor: 0, largest: 0, minus: 0 };
+
+/// Where the plan for such values stands: those that can be plain have eight weights one after the other, one to four digits and
+/// two signs.
+#[inline]
+fn place(kind: u64) -> usize {
+    ((kind >> 16 & 0x07) | (kind >> 29 & 0x18) | (kind >> 9 & 0x20)) as usize
 }
 
 impl Quick {
     /// For values of at most `precision` digits, no more than 18, `scale` of them behind the point.
     pub(super) fn new(precision: u8, scale: u8) -> Self {
-        let fraction = usize::from(scale).div_ceil(4);
-        let divisor = DIVISORS[4 * fraction - usize::from(scale)];
-        let bound = 10u64.pow(u32::from(precision.min(18)));
-        Self { fraction: fraction as i32, divisor, bound }
+        let mut plans = Box::new([NONE; 64]);
+        for (count, zeros, sign) in (1..=4).flat_map(|count| {
+            (0..=4).flat_map(move |zeros| [POSITIVE, NEGATIVE].map(move |sign| (count, zeros, sign)))
+        }) {
+            if let Some(plan) = Plan::new(precision.min(18), scale, count, zeros, sign) {
+                plans[place(plan.kind)] = plan;
+            }
+        }
+        Self(plans)
     }
 
     /// The value times 10^scale and its display scale. `wire` begins with the value, which has `length` bytes; what stands behind
     /// it does not matter.
     #[inline]
     pub(super) fn read(&self, wire: &[u8; READ], length: usize) -> Option<(i64, u16)> {
-        let both = u128::from_be_bytes(*wire);
-        let (head, digits) = ((both >> 64) as u64, both as u64);
-        let count = head >> 48;
-        let (weight, sign, dscale) = ((head >> 32) as i16, head >> 16 & 0xffff, head & 0xffff);
-        // Modulo 64, which changes nothing for a count that is right.
-        let digits_right = digits.wrapping_shr(64u64.wrapping_sub(count << 4) as u32);
-        let pairs = (digits_right >> 16 & 0xffff_0000_ffff) * 10_000 + (digits_right & 0xffff_0000_ffff);
-        let value = (pairs >> 32) * 100_000_000 + (pairs & 0xffff_ffff);
-        let zeros = i32::from(weight) - count as i32 + 1 + self.fraction;
-        let grown = u128::from(value) * u128::from(*GROUPS.get(zeros as u32 as usize)?);
-        let (twos, inverse, largest) = self.divisor;
-        let grown_low = grown as u64;
-        let quotient = (grown_low >> twos).wrapping_mul(inverse);
-        let plain = (count.wrapping_sub(1) < 4)
-            & (length as u64 == 8 + 2 * count)
-            & (sign & !u64::from(NEGATIVE) == 0)
-            & (dscale <= u64::from(MAX_DSCALE))
-            // Neither the first nor the last digit is zero, and none is above 9999.
-            & (digits >> 48 != 0)
-            & (digits_right & 0xffff != 0)
-            & ((digits_right | ((digits_right & !HIGH) + ABOVE)) & HIGH == 0)
-            & (grown >> 64 == 0)
-            & (grown_low & ((1 << twos) - 1) == 0)
-            & (quotient <= largest)
-            & (quotient < self.bound);
-        // -1 for a negative value, or 0.
-        let minus = -((sign >> 14) as i64 & 1);
-        plain.then_some(((quotient as i64 ^ minus) - minus, dscale as u16))
+        let (head, digits) = parts(wire);
+        let (value, plain) = self.value(head, digits);
+        let dscale = head as u16;
+        (plain && dscale <= MAX_DSCALE && is_length_of(head, length)).then_some((value, dscale))
     }
+
+    /// The values of numerics by their heads and digits, with a bit for each that is not plain or has another display scale.
+    /// That their lengths are right is known.
+    #[inline]
+    pub(super) fn read_all(&self, numerics: &[(u64, u64)], dscale: u16, values: &mut [i64]) -> u64 {
+        if dscale > MAX_DSCALE {
+            return u64::MAX;
+        }
+        let mut others = 0;
+        for (at, (&(head, digits), into)) in numerics.iter().zip(values).enumerate() {
+            let (value, plain) = self.value(head, digits);
+            *into = value;
+            others |= u64::from(!plain | (head as u16 != dscale)) << (at & 63);
+        }
+        others
+    }
+
+    /// The value of a numeric with this head and these digits, what stands behind it included, and whether it is plain.
+    #[inline(always)]
+    fn value(&self, head: u64, digits: u64) -> (i64, bool) {
+        let kind = head >> 16;
+        let plan = &self.0[place(kind)];
+        // 64 less 16 a digit, modulo 64.
+        let digits = digits >> ((kind >> 32 << 4).wrapping_neg() & 63);
+        let pairs = (digits >> 16 & 0xffff_0000_ffff) * 10_000 + (digits & 0xffff_0000_ffff);
+        let spelt = (pairs >> 32) * 100_000_000 + (pairs & 0xffff_ffff);
+        let value = spelt.wrapping_mul(plan.factor).rotate_right(plan.twos);
+        let plain = (kind == plan.kind)
+            & ((digits | digits.wrapping_add(ABOVE)) & HIGH == 0)
+            & (digits & 0xffff != 0)
+            & (spelt.wrapping_sub(plan.least) <= plan.range)
+            & (value <= plan.largest);
+        ((value as i64 ^ plan.minus) - plan.minus, plain)
+    }
+}
+
+/// Head and digits of what begins with a numeric.
+#[inline]
+pub(super) fn parts(wire: &[u8; READ]) -> (u64, u64) {
+    let both = u128::from_be_bytes(*wire);
+    ((both >> 64) as u64, both as u64)
+}
+
+/// Whether a numeric with this head has so many bytes.
+#[inline]
+pub(super) fn is_length_of(head: u64, length: usize) -> bool {
+    length as u64 == 8 + 2 * (head >> 48)
+}
+
+impl Plan {
+    /// For values of `count` digits of which the last one stands `zeros` places of base 10000 before the last one that `scale`
+    /// needs. `None`: none of them fits.
+    fn new(precision: u8, scale: u8, count: u64, zeros: u32, sign: u16) -> Option<Self> {
+        let places = u32::from(scale).div_ceil(4);
+        let weight = zeros as i16 + count as i16 - 1 - places as i16;
+        let kind = count << 32 | u64::from(weight as u16) << 16 | u64::from(sign);
+        // What the last of those places has too much.
+        let beyond = 4 * places - u32::from(scale);
+        let bound = 10u128.pow(precision.into());
+        let (twos, factor, largest, most) = if zeros == 0 {
+            let five = 5u64.pow(beyond);
+            (beyond, inverse(five), u64::MAX / 10u64.pow(beyond), (bound - 1) * 10u128.pow(beyond))
+        } else {
+            let factor = 10u64.checked_pow(4 * zeros - beyond)?;
+            (0, factor, u64::MAX, (bound - 1) / u128::from(factor))
+        };
+        let least = 10_000u64.pow(count as u32 - 1);
+        let range = u64::try_from(most).unwrap_or(u64::MAX).checked_sub(least)?;
+        let minus = if sign == NEGATIVE { -1 } else { 0 };
+        Some(Self { kind, least, range, twos, factor, largest, minus })
+    }
+}
+
+/// The inverse of an odd number modulo 2^64. Newton: each step doubles the bits that are right.
+fn inverse(odd: u64) -> u64 {
+    (0..6).fold(odd, |inverse, _| inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse))))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! The law of columns, on samples, on random bytes and on samples with flipped bits.
 
-use arrow_array::Array as _;
+use std::ops::Range;
+
 use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, ArrayRef};
 use proptest::prelude::*;
 
 use super::samples::{all, array};
 use super::*;
+use crate::codec::CodecError;
 use crate::manifest::Mapping;
 
 /// What became of a value that was pushed, canonical or not, between two NULLs.
@@ -104,6 +107,39 @@ fn many_values_in_one_array_do_not_disturb_each_other() {
     }
 }
 
+/// What a strip of two rows with two columns says, after its fields have been taken.
+fn ends(first: &[u8], second: &[u8]) -> Result<(), CodecError> {
+    let mut block = [first, second].concat();
+    let tuples = [0..first.len(), first.len()..block.len()];
+    let mut strip = Strip::new(&mut block, &tuples, 2)?;
+    for mapping in [Mapping::Utf8, Mapping::Binary] {
+        ColumnBuilder::new(&mapping).push_strip(&mut strip, true, |_, _, _| {})?;
+    }
+    strip.end()
+}
+
+#[test]
+fn fields_that_are_not_their_tuple_s_are_refused() {
+    let right = b"\0\x02\0\0\0\x01a\xff\xff\xff\xff";
+    assert!(ends(right, right).is_ok());
+    let wrong: [&[u8]; 8] = [
+        b"",
+        b"\0",
+        b"\0\x01\0\0\0\x01a",
+        b"\0\x02\0\0\0\x01a",
+        b"\0\x02\0\0\0\x01a\xff\xff\xff",
+        b"\0\x02\0\0\0\x01a\xff\xff\xff\xfe",
+        b"\0\x02\0\0\0\x01a\0\0\0\x01",
+        b"\0\x02\0\0\0\x01a\xff\xff\xff\xff\0",
+    ];
+    for wrong in wrong {
+        assert!(ends(wrong, right).is_err(), "{wrong:?} first");
+        assert!(ends(right, wrong).is_err(), "{wrong:?} last");
+    }
+    let (mut block, tuples) = (right.to_vec(), vec![0..right.len(); STRIP + 1]);
+    assert!(Strip::new(&mut block, &tuples, 2).is_err());
+}
+
 #[test]
 fn texts_are_what_postgres_prints() {
     let printed = |mapping: Mapping, wire: &[u8]| {
@@ -175,6 +211,111 @@ fn a_text_is_utf8_or_an_exception_whatever_its_length_and_what_follows() {
     }
 }
 
+type Told = Vec<(usize, Pushed, Vec<u8>)>;
+
+/// Strips of so many rows each, in a circle.
+fn strips(rows: usize, sizes: &[usize]) -> Vec<Range<usize>> {
+    let (mut begin, mut sizes) = (0, sizes.iter().cycle());
+    let next = || {
+        let strip = begin..rows.min(begin + sizes.next().unwrap());
+        begin = strip.end;
+        (!strip.is_empty()).then_some(strip)
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// Where it is quiet, a strip need not tell of natural values before the first other one.
+fn worth_telling(told: Told, quiet: bool) -> Told {
+    told.into_iter().skip_while(|(_, pushed, _)| quiet && *pushed == Pushed::Natural).collect()
+}
+
+/// One column's values, one by one; what became of those of each strip, and the array of all.
+fn one_by_one(
+    mapping: &Mapping,
+    values: &[Option<Vec<u8>>],
+    quiet: bool,
+    strips: &[Range<usize>],
+) -> Result<(Vec<Told>, ArrayRef), CodecError> {
+    let (mut builder, mut all) = (ColumnBuilder::new(mapping), Vec::new());
+    for strip in strips {
+        let mut told = Vec::new();
+        for (row, value) in values[strip.clone()].iter().enumerate() {
+            let pushed = builder.push(value.as_deref())?;
+            if let Some(value) = value {
+                let natural = pushed == Pushed::Natural;
+                told.push((row, pushed, if natural { Vec::new() } else { value.clone() }));
+            }
+        }
+        all.push(worth_telling(told, quiet));
+    }
+    Ok((all, builder.finish()?))
+}
+
+/// The same by strips, with something between the rows and `behind` the last one.
+fn by_strips(
+    mapping: &Mapping,
+    values: &[Option<Vec<u8>>],
+    quiet: bool,
+    strips: &[Range<usize>],
+    behind: &[u8],
+) -> Result<(Vec<Told>, ArrayRef), CodecError> {
+    let (mut builder, mut all) = (ColumnBuilder::new(mapping), Vec::new());
+    for strip in strips {
+        let (mut block, mut tuples, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        for value in &values[strip.clone()] {
+            let start = block.len() + 1;
+            block.extend_from_slice(b"d\0\x01");
+            match value {
+                Some(value) => {
+                    block.extend_from_slice(&(value.len() as u32).to_be_bytes());
+                    block.extend_from_slice(value);
+                }
+                None => block.extend_from_slice(&[0xff; 4]),
+            }
+            tuples.push(start..block.len());
+        }
+        block.extend_from_slice(behind);
+        let mut strip = Strip::new(&mut block, &tuples, 1)?;
+        builder.push_strip(&mut strip, quiet, |row, pushed, wire| {
+            let natural = pushed == Pushed::Natural;
+            told.push((row, pushed, if natural { Vec::new() } else { wire.to_vec() }));
+        })?;
+        strip.end()?;
+        all.push(worth_telling(told, quiet));
+    }
+    Ok((all, builder.finish()?))
+}
+
+fn rows_of(mapping: &Mapping) -> impl Strategy<Value = Vec<Option<Vec<u8>>>> + use<> {
+    let (_, samples) = all().into_iter().find(|(other, _)| other == mapping).unwrap();
+    let right: Vec<_> = samples.iter().filter(|wire| fits(mapping, wire).is_ok()).cloned().collect();
+    let wrong = samples.iter().filter(|wire| fits(mapping, wire).is_err()).cloned();
+    let wrong: Vec<_> = wrong.chain([vec![7; 3]]).collect();
+    let value = prop_oneof![
+        200 => proptest::sample::select(right).prop_map(Some),
+        20 => Just(None),
+        1 => proptest::sample::select(wrong).prop_map(Some),
+    ];
+    proptest::collection::vec(value, 1..150)
+}
+
+/// Numerics as prices are, and some of another scale, zeros, too large ones and NULLs.
+fn decimals() -> impl Strategy<Value = Vec<Option<Vec<u8>>>> {
+    let wire = |(value, dscale)| {
+        let mut wire = Vec::new();
+        numeric::put_scaled(value, 4, dscale, &mut wire);
+        Some(wire)
+    };
+    let value = prop_oneof![
+        300 => (-9_999_999_999..9_999_999_999i128, Just(4)).prop_map(wire),
+        3 => (0..99i128, 4..7u16).prop_map(wire),
+        2 => Just(Some(vec![0; 8])),
+        2 => (10_000_000_000..i128::from(i64::MAX), Just(4)).prop_map(wire),
+        2 => Just(None),
+    ];
+    proptest::collection::vec(value, 1..300)
+}
+
 fn any_sample() -> impl Strategy<Value = (Mapping, Vec<u8>)> {
     let samples: Vec<(Mapping, Vec<u8>)> = all()
         .into_iter()
@@ -211,6 +352,31 @@ proptest! {
             wire.truncate(cut.index(wire.len() + 1));
         }
         fate(&mapping, &wire);
+    }
+
+    /// An array's values by strips are what they are one by one, and so is what is told of them, and whether there is an error.
+    #[test]
+    fn strips_of_any_rows_are_their_values_one_by_one(
+        (mapping, values) in any_sample().prop_flat_map(|(mapping, _)| (Just(mapping.clone()), rows_of(&mapping))),
+        quiet: bool,
+        sizes in proptest::collection::vec(1..=STRIP, 1..4),
+        behind in proptest::collection::vec(any::<u8>(), 0..30),
+    ) {
+        let strips = strips(values.len(), &sizes);
+        let expected = one_by_one(&mapping, &values, quiet, &strips).ok();
+        prop_assert_eq!(by_strips(&mapping, &values, quiet, &strips, &behind).ok(), expected);
+    }
+
+    #[test]
+    fn strips_of_decimals_are_their_values_one_by_one(
+        values in decimals(),
+        quiet: bool,
+        sizes in proptest::collection::vec(1..=STRIP, 1..4),
+    ) {
+        let mapping = Mapping::Decimal { precision: 10, scale: 4, display_scale: 4 };
+        let strips = strips(values.len(), &sizes);
+        let expected = one_by_one(&mapping, &values, quiet, &strips).unwrap();
+        prop_assert_eq!(by_strips(&mapping, &values, quiet, &strips, b"").unwrap(), expected);
     }
 
     #[test]

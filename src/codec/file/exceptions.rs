@@ -118,6 +118,11 @@ impl<W: Write + Send> Exceptions<W> {
         }
     }
 
+    /// Whether the column has no run that a row with a value of its own would end.
+    pub(super) fn is_quiet(&self, column: usize) -> bool {
+        self.runs[column].is_none()
+    }
+
     /// Ends the column's run: this row has a value of its own.
     #[inline]
     pub(super) fn natural(&mut self, column: usize) {

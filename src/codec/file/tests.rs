@@ -61,17 +61,27 @@ fn limits() -> PieceLimits {
     PieceLimits { group_rows: 7, batch_rows: 3, ..PieceLimits::default() }
 }
 
-/// Written twice: with threads comes out what comes out without.
+/// Written thrice: with threads comes out what comes out without, and from one block with all rows what comes from one a row.
 fn write(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
-    let alone = write_by(shape, rows, limits, None);
+    let alone = write_by(shape, rows, limits, None, 1);
     let beside: Beside = Arc::new(|job| drop(std::thread::spawn(job)));
-    let threads = write_by(shape, rows, limits, Some(Crew { beside, encoders: 3 }));
+    let threads = write_by(shape, rows, limits, Some(Crew { beside, encoders: 3 }), 1);
     assert!(alone.piece == threads.piece && alone.sidecar == threads.sidecar);
     assert_eq!((&alone.finished, &alone.sizes), (&threads.finished, &threads.sizes));
+    let together = write_by(shape, rows, limits, None, usize::MAX);
+    assert!(alone.piece == together.piece && alone.sidecar == together.sidecar);
+    assert_eq!(alone.finished, together.finished);
     alone
 }
 
-fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, crew: Option<Crew>) -> Written {
+/// With so many rows in a block.
+fn write_by(
+    shape: &PieceShape,
+    rows: &[Row],
+    limits: PieceLimits,
+    crew: Option<Crew>,
+    block_rows: usize,
+) -> Written {
     let opened = Arc::new(Mutex::new(0));
     let count = opened.clone();
     let open = Box::new(move || {
@@ -83,11 +93,21 @@ fn write_by(shape: &PieceShape, rows: &[Row], limits: PieceLimits, crew: Option<
         Some(crew) => writer.with_crew(crew),
         None => writer,
     };
-    let push = |row: &Row| {
-        writer.push(&mut tuple(row)).unwrap();
+    let push = |rows: &[Row]| {
+        let (mut block, mut tuples) = (b"before".to_vec(), Vec::new());
+        for row in rows {
+            let begin = block.len();
+            block.extend_from_slice(&tuple(row));
+            tuples.push(begin..block.len());
+            block.extend_from_slice(b"between");
+        }
+        let mut left = &tuples[..];
+        while !left.is_empty() {
+            left = &left[writer.push(&mut block, left).unwrap()..];
+        }
         writer.bytes_written()
     };
-    let sizes = rows.iter().map(push).collect();
+    let sizes = rows.chunks(block_rows.min(rows.len()).max(1)).map(push).collect();
     let (finished, sinks) = writer.finish().unwrap();
     let opened = *opened.lock().unwrap();
     Written { finished, piece: sinks.piece.into(), sidecar: sinks.sidecar.map(Bytes::from), opened, sizes }
@@ -317,7 +337,10 @@ fn malformed_tuples_are_refused() {
     {
         let mut writer =
             PieceWriter::new(Vec::new(), &shape, hasher(), limits(), Box::new(|| Ok(Vec::new()))).unwrap();
-        assert!(writer.push(&mut bytes.to_vec()).is_err(), "{bytes:?}");
+        let behind = b"\0\x01\0\0\0\x04\0\0\0\0";
+        let mut block = [bytes, &behind[..]].concat();
+        let tuples = [0..bytes.len(), bytes.len()..block.len()];
+        assert!(writer.push(&mut block, &tuples).is_err(), "{bytes:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`PieceWriter::bytes_written`] and starts another one.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::{ArrayRef, RecordBatch};
@@ -18,10 +19,9 @@ use super::output::Output;
 use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
 use crate::codec::CodecError;
-use crate::codec::column::{ColumnBuilder, Pushed, canonicalise};
+use crate::codec::column::{ColumnBuilder, Pushed, STRIP, Strip};
 use crate::codec::rowset::{RowHasher, RowSummer};
 use crate::codec::shape::{ColumnShape, PieceShape};
-use crate::codec::wire::Wire;
 use crate::manifest::Mapping;
 
 /// A tuple from this size on is encoded alone and at once: of a hundred megabytes every further copy counts.
@@ -118,13 +118,19 @@ impl Column {
         Self { builder, canonicalised: shape.mapping.needs_canonicalising() }
     }
 
-    /// Makes the value in the first `length` bytes canonical in place and takes it.
+    /// Makes its value in each row canonical in place and takes it.
     #[inline]
-    fn push(&mut self, mapping: &Mapping, bytes: &mut [u8], length: usize) -> Result<Pushed, CodecError> {
+    fn push(
+        &mut self,
+        mapping: &Mapping,
+        strip: &mut Strip<'_>,
+        quiet: bool,
+        told: impl FnMut(usize, Pushed, &[u8]),
+    ) -> Result<(), CodecError> {
         if self.canonicalised {
-            canonicalise(mapping, &mut bytes[..length])?;
+            strip.canonicalise(mapping)?;
         }
-        self.builder.push_first(bytes, length)
+        self.builder.push_strip(strip, quiet, told)
     }
 }
 
@@ -187,60 +193,77 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
         self
     }
 
-    /// Adds one tuple as `TupleStream` gives it. It is made canonical in place. After an error the piece is useless.
-    pub fn push(&mut self, tuple: &mut [u8]) -> Result<(), CodecError> {
-        let columns = self.columns.len();
-        let found = Wire::new(tuple).u16()?;
-        if usize::from(found) != columns {
-            return Err(CodecError::FieldCount { expected: columns, found: i32::from(found) });
-        }
+    /// Adds the first of these tuples, which `TupleStream` has found in `block`; gives how many. They are made canonical in place.
+    /// After an error the piece is useless.
+    pub fn push(&mut self, block: &mut [u8], tuples: &[Range<usize>]) -> Result<usize, CodecError> {
         self.settle()?;
-        if tuple.len() >= LARGE_TUPLE {
+        let (rows, bytes) = self.next_strip(tuples);
+        let tuples = &tuples[..rows];
+        if tuples.first().is_some_and(|tuple| tuple.len() >= LARGE_TUPLE) {
             self.encode_batch(false)?;
             self.close_group()?;
             self.due = true;
         }
-        let kept_end = self.decode(tuple)?;
-        // Derived columns stand behind the others and are outside the digest.
-        self.summer.add(self.kept as u16, &tuple[2..kept_end]);
-        self.rows += 1;
-        self.copy_bytes += tuple.len() as u64;
-        self.batch_rows += 1;
-        self.batch_bytes += tuple.len();
-        if self.due { Ok(()) } else { self.encode_what_is_full() }
+        self.decode(Strip::new(block, tuples, self.columns.len())?)?;
+        self.rows += rows as u64;
+        self.copy_bytes += bytes as u64;
+        self.batch_rows += rows;
+        self.batch_bytes += bytes;
+        if !self.due {
+            self.encode_what_is_full()?;
+        }
+        Ok(rows)
     }
 
-    /// Takes a tuple's fields into the columns; gives where those that are not derived end.
-    #[inline]
-    fn decode(&mut self, tuple: &mut [u8]) -> Result<usize, CodecError> {
-        let (mut at, mut kept_end) = (2, 2);
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            let length = Wire::new(&tuple[at..]).field()?.map(<[u8]>::len);
-            at += 4;
-            if let Some(length) = length {
-                let field = &mut tuple[at..];
-                at += length;
-                let shape = &self.shape.columns[index];
-                let pushed = column.push(&shape.mapping, field, length);
-                match pushed.map_err(|error| error.in_column(&shape.name))? {
-                    Pushed::Natural => self.exceptions.natural(index),
-                    Pushed::DisplayScale(dscale) => self.exceptions.display_scale(index, self.rows, dscale),
+    /// How many of these tuples are decoded together, and their bytes. A strip ends where the batch is full, so that what a piece
+    /// looks like does not depend on how its rows came, and where it is asked whether it has grown or is large enough.
+    fn next_strip(&self, tuples: &[Range<usize>]) -> (usize, usize) {
+        let begun = (self.batch_rows % STRIP).max((self.rows % STRIP as u64) as usize);
+        let most = (STRIP - begun).min(self.limits.batch_rows.saturating_sub(self.batch_rows).max(1));
+        let (mut rows, mut bytes) = (0, 0);
+        for tuple in tuples.iter().take(most) {
+            let large = tuple.len() >= LARGE_TUPLE;
+            if large && rows > 0 {
+                break;
+            }
+            rows += 1;
+            bytes += tuple.len();
+            if large || self.batch_bytes + bytes >= self.limits.batch_bytes {
+                break;
+            }
+        }
+        (rows, bytes)
+    }
+
+    /// Takes the rows' fields into the columns and their hashes into the digest.
+    fn decode(&mut self, mut strip: Strip<'_>) -> Result<(), CodecError> {
+        let kept = self.kept as u16;
+        for (index, (column, shape)) in self.columns.iter_mut().zip(&self.shape.columns).enumerate() {
+            // Derived columns stand behind the others and are outside the digest.
+            if index == self.kept {
+                strip.taken(|fields| self.summer.add(kept, fields));
+            }
+            let (exceptions, count) = (&mut self.exceptions, &mut self.exception_counts[index]);
+            let quiet = exceptions.is_quiet(index);
+            let told = |row: usize, pushed: Pushed, wire: &[u8]| {
+                let row = self.rows + row as u64;
+                match pushed {
+                    Pushed::Natural => exceptions.natural(index),
+                    Pushed::DisplayScale(dscale) => exceptions.display_scale(index, row, dscale),
                     Pushed::Exception => {
-                        self.exception_counts[index] += 1;
-                        self.exceptions.raw(index, self.rows, &field[..length]);
+                        *count += 1;
+                        exceptions.raw(index, row, wire);
                     }
                 }
-            } else {
-                column.builder.push(None)?;
-            }
-            if index < self.kept {
-                kept_end = at;
-            }
+            };
+            let pushed = column.push(&shape.mapping, &mut strip, quiet, told);
+            pushed.map_err(|error| error.in_column(&shape.name))?;
         }
-        if at == tuple.len() {
-            return Ok(kept_end);
+        strip.end()?;
+        if self.kept == self.columns.len() {
+            strip.taken(|fields| self.summer.add(kept, fields));
         }
-        Err(CodecError::malformed("bytes after the last field", at))
+        Ok(())
     }
 
     /// Encodes a large tuple, which [`Self::push`] puts off until the caller has let go of it.
@@ -262,7 +285,7 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
     /// 131 072 digits. Asked once in a while only, because it visits every column.
     #[inline]
     fn has_grown(&self) -> bool {
-        self.batch_rows.is_multiple_of(64) && self.decoded_bytes() >= 4 * self.limits.batch_bytes
+        self.batch_rows.is_multiple_of(STRIP) && self.decoded_bytes() >= 4 * self.limits.batch_bytes
     }
 
     fn decoded_bytes(&self) -> usize {

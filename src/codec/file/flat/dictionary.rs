@@ -14,10 +14,23 @@ use super::runs;
 enum Entries {
     /// Numbers and floats by their bits, in so many bytes.
     Words(HashTable<(u64, u32)>, usize),
-    Texts(HashTable<Text>),
+    /// Short texts and long ones.
+    Texts(HashTable<Short>, HashTable<Text>),
 }
 
-/// A text of the dictionary.
+/// Bytes from which on a text is a long one: a short one is compared, and hashed, as one number.
+const LONG: usize = 16;
+
+/// A short text of the dictionary.
+struct Short {
+    /// Its bytes, and in the last one its length.
+    key: u128,
+    place: u32,
+    /// The last page in which it was.
+    page: u32,
+}
+
+/// A long text of the dictionary.
 struct Text {
     /// Where its bytes stand.
     start: usize,
@@ -46,7 +59,7 @@ impl Dictionary {
     }
 
     pub(super) fn of_texts() -> Self {
-        Self::new(Entries::Texts(HashTable::new()))
+        Self::new(Entries::Texts(HashTable::new(), HashTable::new()))
     }
 
     fn new(entries: Entries) -> Self {
@@ -70,9 +83,9 @@ impl Dictionary {
             }
             Flat::Float64(values) => self.put_words(values[rows].iter().map(|value| value.to_bits())),
             Flat::Texts(ends, bytes) => {
-                let ends = &ends[rows.start..=rows.end];
-                let texts = ends.windows(2).map(|ends| &bytes[ends[0] as usize..ends[1] as usize]);
-                self.put_texts(texts, bounds);
+                for ends in ends[rows.start..=rows.end].windows(2) {
+                    self.put_text(bytes, ends[0] as usize..ends[1] as usize, bounds);
+                }
             }
             // No dictionaries are made of them.
             Flat::Decimals(..) | Flat::Fixed(..) => {}
@@ -99,33 +112,53 @@ impl Dictionary {
         }
     }
 
-    fn put_texts<'t>(&mut self, texts: impl ExactSizeIterator<Item = &'t [u8]>, bounds: &mut Bounds) {
-        let Self { hashes, entries: Entries::Texts(entries), values, count, places, pages } = self else {
+    #[inline]
+    fn put_text(&mut self, bytes: &[u8], place: Range<usize>, bounds: &mut Bounds) {
+        let text = &bytes[place.clone()];
+        let Self { hashes, entries: Entries::Texts(short, long), values, count, places, pages } = self else {
             return;
         };
-        places.reserve(texts.len());
-        for text in texts {
-            let found = entries.find_mut(hashes.hash_one(text), |entry| {
-                entry.length == text.len() && values[entry.start..entry.start + entry.length] == *text
-            });
-            if let Some(entry) = found {
-                if entry.page != *pages {
-                    entry.page = *pages;
-                    bounds.take_bytes(text);
-                }
-                places.push(entry.place);
-                continue;
+        let found = match short_key(&bytes[place.start..], text.len()) {
+            Some(key) => short
+                .find_mut(hashes.hash_one(key), |entry| entry.key == key)
+                .map(|entry| (entry.place, &mut entry.page)),
+            None => long
+                .find_mut(hashes.hash_one(text), |entry| {
+                    entry.length == text.len() && values[entry.start..entry.start + entry.length] == *text
+                })
+                .map(|entry| (entry.place, &mut entry.page)),
+        };
+        if let Some((place, page)) = found {
+            if *page != *pages {
+                *page = *pages;
+                bounds.take_bytes(text);
             }
-            values.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            let new = Text { start: values.len(), length: text.len(), place: *count, page: *pages };
-            values.extend_from_slice(text);
-            entries.insert_unique(hashes.hash_one(text), new, |entry| {
-                hashes.hash_one(&values[entry.start..entry.start + entry.length])
-            });
-            bounds.take_bytes(text);
-            places.push(*count);
-            *count += 1;
+            places.push(place);
+            return;
         }
+        places.push(*count);
+        bounds.take_bytes(text);
+        self.add_text(text);
+    }
+
+    /// A text that is not there yet.
+    fn add_text(&mut self, text: &[u8]) {
+        let Self { hashes, entries: Entries::Texts(short, long), values, count, pages, .. } = self else {
+            return;
+        };
+        values.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        let (start, place, page) = (values.len(), *count, *pages);
+        values.extend_from_slice(text);
+        *count += 1;
+        if let Some(key) = short_key(text, text.len()) {
+            let new = Short { key, place, page };
+            short.insert_unique(hashes.hash_one(key), new, |entry| hashes.hash_one(entry.key));
+            return;
+        }
+        let new = Text { start, length: text.len(), place, page };
+        long.insert_unique(hashes.hash_one(text), new, |entry| {
+            hashes.hash_one(&values[entry.start..entry.start + entry.length])
+        });
     }
 
     /// Bytes of its page, before they are compressed.
@@ -137,7 +170,7 @@ impl Dictionary {
     pub(super) fn memory(&self) -> usize {
         let entries = match &self.entries {
             Entries::Words(entries, _) => entries.allocation_size(),
-            Entries::Texts(entries) => entries.allocation_size(),
+            Entries::Texts(short, long) => short.allocation_size() + long.allocation_size(),
         };
         entries + self.values.capacity() + self.places.capacity() * size_of::<u32>()
     }
@@ -152,7 +185,7 @@ impl Dictionary {
         // Its first byte is the width, which the Parquet crate counts for texts alone.
         match self.entries {
             Entries::Words(..) => most,
-            Entries::Texts(_) => 1 + most,
+            Entries::Texts(..) => 1 + most,
         }
     }
 
@@ -168,4 +201,22 @@ impl Dictionary {
     pub(super) fn end(self) -> (Vec<u8>, u32) {
         (self.values, self.count)
     }
+}
+
+/// The first `length` of these bytes as a number that no other text has; `None` for a long one.
+#[inline]
+fn short_key(bytes: &[u8], length: usize) -> Option<u128> {
+    if length >= LONG {
+        return None;
+    }
+    let all = match bytes.first_chunk() {
+        Some(all) => u128::from_le_bytes(*all),
+        // Near the end of all texts.
+        None => {
+            let mut all = [0; LONG];
+            all[..length].copy_from_slice(&bytes[..length]);
+            u128::from_le_bytes(all)
+        }
+    };
+    Some(all & !(u128::MAX << (8 * length)) | (length as u128) << 120)
 }
