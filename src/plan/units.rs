@@ -9,8 +9,10 @@ use crate::manifest::{Mapping, Table, TableColumn, TableKind};
 const UNIT_BYTES: u64 = 256 << 20;
 /// A table that has fewer than so many of them is cut into smaller ones, so that lanes share it evenly.
 const UNITS: u64 = 8;
-/// But none is smaller than this: a file has a cost of its own.
-const SMALLEST_UNIT_BYTES: u64 = 32 << 20;
+/// But into none much smaller than this: a file has a cost of its own.
+const SMALL_UNIT_BYTES: u64 = 32 << 20;
+/// However much TOAST hangs on them.
+const FEWEST_PAGES: u32 = 16;
 /// A page, as far as splitting is concerned; other block sizes only shift the unit's size.
 const PAGE: u64 = 8192;
 
@@ -36,17 +38,19 @@ impl UnitPlan {
     }
 }
 
-/// Pages in a unit of this table, or `None` where it is read in one go. A power of two, so that small changes in size do
-/// not move the boundaries; `earlier` (the previous backup's choice) stays while it is within a factor of four, because
-/// only equal boundaries let unchanged ranges be recognised.
+/// Pages in a unit of this table, or `None` where it is read in one go. All units are of one size and their number is even: with a
+/// smaller one at the end, one of two lanes has less to do than the other. `earlier` (the previous backup's choice) stays while
+/// it is within a factor of four, because only equal boundaries let unchanged ranges be recognised.
 pub fn pages_per_unit(relation: &Relation, earlier: Option<u32>) -> Option<u32> {
     if relation.access_method.as_deref() != Some("heap") || relation.pages == 0 {
         return None;
     }
     let bytes = relation.pages * PAGE + relation.toast_bytes;
-    let per_page = (bytes / relation.pages).max(1);
-    let wanted = (bytes / UNITS).clamp(SMALLEST_UNIT_BYTES, UNIT_BYTES);
-    let pages = u32::try_from((wanted / per_page).max(1).next_power_of_two()).unwrap_or(1 << 30).max(16);
+    let units = match bytes.div_ceil((bytes / UNITS).clamp(SMALL_UNIT_BYTES, UNIT_BYTES)) {
+        1 => 1,
+        several => several.next_multiple_of(2),
+    };
+    let pages = u32::try_from(relation.pages.div_ceil(units)).unwrap_or(u32::MAX).max(FEWEST_PAGES);
     let pages = match earlier {
         Some(earlier) if earlier >= pages / 4 && earlier <= pages.saturating_mul(4) => earlier,
         _ => pages,
@@ -203,13 +207,14 @@ mod tests {
 
     #[test]
     fn toast_counts_and_an_earlier_choice_stays() {
-        assert_eq!(pages_per_unit(&heap(1_000_000, 0), None), Some(32_768));
-        assert_eq!(pages_per_unit(&heap(100_000, 0), None), Some(16_384));
-        assert_eq!(pages_per_unit(&heap(10_000, 0), None), Some(4_096));
-        assert_eq!(pages_per_unit(&heap(4_096, 0), None), None);
+        assert_eq!(pages_per_unit(&heap(1_000_000, 0), None), Some(31_250));
+        assert_eq!(pages_per_unit(&heap(100_000, 0), None), Some(12_500));
+        assert_eq!(pages_per_unit(&heap(100_001, 0), None), Some(12_501));
+        assert_eq!(pages_per_unit(&heap(10_000, 0), None), Some(2_500));
+        assert_eq!(pages_per_unit(&heap(4_097, 0), None), Some(2_049));
         assert!(pages_per_unit(&heap(1_000, 100 << 30), None).is_some());
         assert_eq!(pages_per_unit(&heap(100_000, 0), Some(8_192)), Some(8_192));
-        assert_eq!(pages_per_unit(&heap(100_000, 0), Some(1_024)), Some(16_384));
+        assert_eq!(pages_per_unit(&heap(100_000, 0), Some(1_024)), Some(12_500));
         let columnar = Relation { access_method: Some("columnar".into()), ..heap(100_000, 0) };
         assert_eq!(pages_per_unit(&columnar, None), None);
     }

@@ -236,8 +236,14 @@ impl FlatColumn {
         if self.description.max_def_level() > 0 {
             self.page.levels.end(&mut self.scratch);
         }
-        self.page.values.end(&mut self.scratch);
-        let buf = compressed(&mut self.compressor, &self.scratch)?;
+        let (buf, uncompressed) = match self.page.values.behind(&self.scratch) {
+            Some(page) => (compressed(&mut self.compressor, page)?, page.len()),
+            None => {
+                self.page.values.end(&mut self.scratch);
+                (compressed(&mut self.compressor, &self.scratch)?, self.scratch.len())
+            }
+        };
+        self.page.values.clear();
         let in_dictionary = self.dictionary().is_some();
         let page = Page::DataPage {
             buf,
@@ -247,7 +253,7 @@ impl FlatColumn {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let page = CompressedPage::new(page, self.scratch.len());
+        let page = CompressedPage::new(page, uncompressed);
         if self.scratch.capacity() > KEPT {
             self.scratch = Vec::new();
         }

@@ -13,6 +13,7 @@ use super::differences::Differences;
 /// Values that are not NULL, encoded. In memory they are little-endian, as Parquet has them, on every processor that barkeep is
 /// built for.
 pub(super) enum Values {
+    /// Behind [`HEAD`] bytes for the levels that stand in front of them in a page.
     Plain(Vec<u8>),
     /// DELTA_BINARY_PACKED.
     Differences(Differences),
@@ -25,6 +26,9 @@ pub(super) enum Values {
     Dictionary(Box<Dictionary>),
 }
 
+/// Levels have fewer bytes than that where few values are NULL.
+const HEAD: usize = 64;
+
 pub(super) struct Prefixes {
     lengths: Differences,
     rests: Differences,
@@ -36,7 +40,7 @@ impl Values {
     /// For values of this type in an encoding, if it is one of ours.
     pub(super) fn encoded(encoding: Encoding, physical: Type) -> Option<Self> {
         match (encoding, physical) {
-            (Encoding::PLAIN, _) => Some(Self::Plain(Vec::new())),
+            (Encoding::PLAIN, _) => Some(Self::Plain(vec![0; HEAD])),
             (Encoding::DELTA_BINARY_PACKED, Type::INT32) => Some(Self::Differences(Differences::new(true))),
             (Encoding::DELTA_BINARY_PACKED, Type::INT64) => Some(Self::Differences(Differences::new(false))),
             (Encoding::BYTE_STREAM_SPLIT, Type::FLOAT) => Some(Self::Split(Vec::new(), size_of::<f32>())),
@@ -89,7 +93,8 @@ impl Values {
     /// By this it is told whether the page is full.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Plain(bytes) | Self::Split(bytes, _) => bytes.len(),
+            Self::Plain(bytes) => bytes.len() - HEAD,
+            Self::Split(bytes, _) => bytes.len(),
             Self::Differences(differences) => differences.bytes(),
             Self::Lengths(lengths, bytes) => lengths.bytes() + bytes.len(),
             Self::Prefixes(prefixes) => {
@@ -99,10 +104,29 @@ impl Values {
         }
     }
 
+    /// All of them behind these levels, where they are: most pages are plain and need not be copied. `None`: they cannot
+    /// be had so, and [`Self::end`] appends them. [`Self::clear`] is called afterwards.
+    pub(super) fn behind(&mut self, levels: &[u8]) -> Option<&[u8]> {
+        let Self::Plain(bytes) = self else { return None };
+        let begin = HEAD.checked_sub(levels.len())?;
+        bytes[begin..HEAD].copy_from_slice(levels);
+        Some(&bytes[begin..])
+    }
+
+    /// There are none afterwards.
+    pub(super) fn clear(&mut self) {
+        if let Self::Plain(bytes) = self {
+            bytes.truncate(HEAD);
+        }
+    }
+
     /// Appends all of them to `page`; there are none afterwards.
     pub(super) fn end(&mut self, page: &mut Vec<u8>) {
         let bytes = match self {
-            Self::Plain(bytes) => bytes,
+            Self::Plain(bytes) => {
+                page.extend_from_slice(&bytes[HEAD..]);
+                return self.clear();
+            }
             Self::Split(bytes, width) => {
                 for stream in 0..*width {
                     page.extend(bytes.iter().skip(stream).step_by(*width));
