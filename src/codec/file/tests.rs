@@ -9,7 +9,7 @@ use super::*;
 use crate::base::{Digest, RowsetDigest};
 use crate::codec::CodecError;
 use crate::codec::column::samples::all;
-use crate::codec::column::{arrow_type, canonicalise};
+use crate::codec::column::{STRIP, arrow_type, canonicalise};
 use crate::codec::rowset::RowHasher;
 use crate::codec::shape::{ColumnShape, PieceShape};
 use crate::manifest::Mapping;
@@ -61,16 +61,18 @@ fn limits() -> PieceLimits {
     PieceLimits { group_rows: 7, batch_rows: 3, ..PieceLimits::default() }
 }
 
-/// Written thrice: with threads comes out what comes out without, and from one block with all rows what comes from one a row.
+/// Written again and again: with threads comes out what comes out without, and from blocks of many rows what comes from one a row.
 fn write(shape: &PieceShape, rows: &[Row], limits: PieceLimits) -> Written {
     let alone = write_by(shape, rows, limits, None, 1);
     let beside: Beside = Arc::new(|job| drop(std::thread::spawn(job)));
     let threads = write_by(shape, rows, limits, Some(Crew { beside, encoders: 3 }), 1);
     assert!(alone.piece == threads.piece && alone.sidecar == threads.sidecar);
     assert_eq!((&alone.finished, &alone.sizes), (&threads.finished, &threads.sizes));
-    let together = write_by(shape, rows, limits, None, usize::MAX);
-    assert!(alone.piece == together.piece && alone.sidecar == together.sidecar);
-    assert_eq!(alone.finished, together.finished);
+    for block_rows in [10, usize::MAX] {
+        let blocks = write_by(shape, rows, limits, None, block_rows);
+        assert!(alone.piece == blocks.piece && alone.sidecar == blocks.sidecar);
+        assert_eq!(alone.finished, blocks.finished);
+    }
     alone
 }
 
@@ -103,7 +105,10 @@ fn write_by(
         }
         let mut left = &tuples[..];
         while !left.is_empty() {
+            let before = writer.rows() / STRIP as u64;
             left = &left[writer.push(&mut block, left).unwrap()..];
+            // Whoever looks at the size every so many rows must not be carried past them.
+            assert!(writer.rows() / STRIP as u64 == before || writer.rows() % STRIP as u64 == 0);
         }
         writer.bytes_written()
     };
@@ -327,6 +332,27 @@ fn a_large_dictionary_makes_small_batches() {
     let rows =
         [0u64, 1 << 20, 512 << 20, 2 << 30].map(|dictionary| batch_rows(&metadata, 1, dictionary, 1024));
     assert_eq!(rows, [1024, 1024, 2, 1]);
+}
+
+/// Where batches end, by rows, bytes or what values have grown to, does not depend on how rows come: `write` holds them equal.
+#[test]
+fn a_piece_is_the_same_in_whatever_blocks_its_rows_come() {
+    let price = Mapping::Decimal { precision: 10, scale: 2, display_scale: 2 };
+    let shape = shape(&[Mapping::NumericText, Mapping::Utf8, price], 0);
+    let numeric = |words: [u16; 5]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+    let row = |at: usize| {
+        let text = vec![b'x'; if at.is_multiple_of(150) { 30_000 } else { at % 7 }];
+        // 804 characters; and a display scale of its own, of which the sidecar has an entry for each batch.
+        vec![Some(numeric([1, 200, 0, 0, 7])), Some(text), Some(numeric([1, 0, 0, 3, 5]))]
+    };
+    let rows: Vec<Row> = (0..1000).map(row).collect();
+    let batches = |batch_rows, batch_bytes| {
+        let limits = PieceLimits { batch_rows, batch_bytes, group_rows: 150, ..PieceLimits::default() };
+        write(&shape, &rows, limits).finished.exceptions.unwrap().entries
+    };
+    let (all, by_rows, by_bytes) = (batches(1000, 1 << 22), batches(70, 1 << 22), batches(1000, 64_000));
+    assert_eq!((all, by_rows, by_bytes), (1, 15, 4));
+    assert_eq!(batches(1000, 20_000), 14, "texts of 80,000 bytes end one after 128 rows, a long one each");
 }
 
 #[test]

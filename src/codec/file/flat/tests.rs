@@ -85,6 +85,8 @@ fn array(kind: usize, nullable: bool, rows: &[Option<i64>]) -> ArrayRef {
         _ => {
             let bytes = texts().map(|text| match text.len() {
                 65.. => [&[0xff; 70], text.as_bytes()].concat(),
+                // Equal but for their lengths, on both sides of where a dictionary calls them long.
+                length if length % 3 == 0 => vec![0; length % 20],
                 _ => [&[0xff, 0], text.as_bytes()].concat(),
             });
             let made = BinaryArray::from_iter_values(bytes);
