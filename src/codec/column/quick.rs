@@ -104,7 +104,7 @@ impl Quick {
             & (digits & 0xffff != 0)
             & (spelt.wrapping_sub(plan.least) <= plan.range)
             & (value <= plan.largest);
-        ((value as i64 ^ plan.minus) - plan.minus, plain)
+        ((value as i64 ^ plan.minus).wrapping_sub(plan.minus), plain)
     }
 }
 

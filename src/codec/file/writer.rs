@@ -1,6 +1,6 @@
-//! [`PieceWriter`]: tuples, one by one → one Parquet file.
+//! [`PieceWriter`]: tuples → one Parquet file.
 //!
-//! Each tuple is made canonical, hashed, decoded into columns and, where a value does not fit, noted in the sidecar.
+//! Strips of them are made canonical, decoded column by column, noted in the sidecar where a value does not fit, and hashed.
 //! Memory is bounded by [`PieceLimits`]. It does not know when a piece is large enough; the caller asks
 //! [`PieceWriter::bytes_written`] and starts another one.
 
