@@ -232,6 +232,8 @@ impl FlatColumn {
     }
 
     fn end_page(&mut self) -> Result<(), CodecError> {
+        // Who reads the connection may wait for this processor; soon the socket is full, and then the server waits, too (decision 0015).
+        std::thread::yield_now();
         self.scratch.clear();
         if self.description.max_def_level() > 0 {
             self.page.levels.end(&mut self.scratch);
