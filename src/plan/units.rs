@@ -11,7 +11,7 @@ const UNIT_BYTES: u64 = 256 << 20;
 const UNITS: u64 = 8;
 /// But into none much smaller than this: a file has a cost of its own.
 const SMALL_UNIT_BYTES: u64 = 32 << 20;
-/// However much TOAST hangs on them.
+/// A unit has at least so many pages, however much TOAST hangs on them.
 const FEWEST_PAGES: u32 = 16;
 /// A page, as far as splitting is concerned; other block sizes only shift the unit's size.
 const PAGE: u64 = 8192;
@@ -212,6 +212,7 @@ mod tests {
         assert_eq!(pages_per_unit(&heap(100_001, 0), None), Some(12_501));
         assert_eq!(pages_per_unit(&heap(10_000, 0), None), Some(2_500));
         assert_eq!(pages_per_unit(&heap(4_097, 0), None), Some(2_049));
+        assert_eq!(pages_per_unit(&heap(4_096, 0), None), None);
         assert!(pages_per_unit(&heap(1_000, 100 << 30), None).is_some());
         assert_eq!(pages_per_unit(&heap(100_000, 0), Some(8_192)), Some(8_192));
         assert_eq!(pages_per_unit(&heap(100_000, 0), Some(1_024)), Some(12_500));

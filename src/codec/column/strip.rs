@@ -145,7 +145,7 @@ fn field_at(block: &[u8], at: u32) -> Result<Option<(&[u8], usize)>, CodecError>
     }
 }
 
-/// The same for a short field, where enough stands behind it to be read at once.
+/// The length at `at` as it stands, not held against anything, and what is behind it, where that is enough to be read at once.
 #[inline]
 fn short_at(block: &[u8], at: u32) -> Option<(usize, &[u8; READ])> {
     let (length, wire) = block.get(at as usize..)?.split_first_chunk()?;
