@@ -11,7 +11,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
 };
@@ -23,6 +22,7 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::flat::FlatColumn;
+use super::segments::Complete;
 use crate::codec::CodecError;
 
 /// Decimal digits of a number that Parquet stores in 32 bits.
@@ -56,7 +56,7 @@ enum Chunks {
 /// A column chunk that is complete.
 pub(super) enum Chunk {
     Arrow(ArrowColumnChunk),
-    Flat(Bytes, ColumnCloseResult),
+    Flat(Complete, ColumnCloseResult),
 }
 
 impl Chunk {

@@ -28,6 +28,7 @@ use dictionary::Dictionary;
 use levels::Levels;
 use values::Values;
 
+use super::segments::{Complete, Segments};
 use crate::codec::CodecError;
 
 /// Bytes that a column keeps for its next page. Those of long texts, of which a table has many, are taken anew.
@@ -90,7 +91,7 @@ pub(super) struct FlatColumn {
     offset_index: Option<OffsetIndexBuilder>,
     /// Pages that stand behind a dictionary, which is not complete.
     waiting: Vec<CompressedPage>,
-    chunk: TrackedWrite<Vec<u8>>,
+    chunk: TrackedWrite<Segments>,
     /// A page before it is compressed.
     scratch: Vec<u8>,
 }
@@ -163,7 +164,7 @@ impl FlatColumn {
             column_index,
             offset_index: (!properties.offset_index_disabled()).then(OffsetIndexBuilder::new),
             waiting: Vec::new(),
-            chunk: TrackedWrite::new(Vec::new()),
+            chunk: TrackedWrite::new(Segments::default()),
             scratch: Vec::new(),
             description,
         }))
@@ -337,7 +338,7 @@ impl FlatColumn {
     }
 
     /// Ends the chunk: its bytes, and what the row group needs to know of them.
-    pub(super) fn close(mut self) -> Result<(Bytes, ColumnCloseResult), CodecError> {
+    pub(super) fn close(mut self) -> Result<(Complete, ColumnCloseResult), CodecError> {
         if self.page.rows > 0 {
             self.end_page()?;
         }
@@ -360,7 +361,7 @@ impl FlatColumn {
             column_index,
             offset_index: self.offset_index.map(OffsetIndexBuilder::build),
         };
-        Ok((self.chunk.into_inner()?.into(), result))
+        Ok((self.chunk.into_inner()?.complete(), result))
     }
 
     fn metadata(&self) -> Result<ColumnChunkMetaData, CodecError> {

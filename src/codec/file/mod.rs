@@ -18,6 +18,7 @@ mod overlay;
 mod pages;
 mod reader;
 mod schema;
+mod segments;
 mod sink;
 mod thrift;
 mod writer;
