@@ -28,13 +28,14 @@ pub(super) async fn profile(
     Ok((0..columns.len()).map(profile).collect())
 }
 
-/// The largest number has the most digits, so only one becomes a text; `scale` is NULL of what is not finite.
+/// The largest number has the most digits, so only one becomes a text; `scale` is NULL of what is not finite, and cheaper than
+/// a comparison with infinity.
 fn expressions(c: &str) -> String {
     let number = format!("{c}::pg_catalog.numeric");
-    let finite = format!("({number} < 'Infinity' AND {number} > '-Infinity')");
+    let scale = format!("pg_catalog.scale({number})");
     format!(
-        "coalesce(pg_catalog.length(pg_catalog.trunc(max(pg_catalog.abs({number})) FILTER (WHERE {finite}))::text), 1)::int8, \
-         coalesce(max(pg_catalog.scale({number})), 0)::int8, \
-         count(*) FILTER (WHERE NOT {finite}), count({c})"
+        "coalesce(pg_catalog.length(pg_catalog.trunc(max(pg_catalog.abs({number})) FILTER (WHERE {scale} IS NOT NULL))::text), 1)::int8, \
+         coalesce(max({scale}), 0)::int8, \
+         count({c}) - count({scale}), count({c})"
     )
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use barkeep::base::Event;
+use barkeep::manifest::Mapping;
 use serde_json::Value;
 
 use crate::bench_world::{World, not_run, value};
@@ -84,4 +88,35 @@ async fn every_encoding_is_read_by_every_reader() {
     if !spark {
         not_run("encodings::every_encoding_is_read_by_every_reader, Spark's part: needs pyspark and Java");
     }
+}
+
+/// Scale and digits are counted in the server, and so is what is not finite: too much of that makes a text.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_unconstrained_numerics_hold_decides_their_type() {
+    let world = World::with(
+        "CREATE DOMAIN price AS numeric CHECK (value > 0);
+         CREATE TABLE held (a numeric, b price, c numeric, d numeric, e numeric, f numeric, g numeric);
+         INSERT INTO held SELECT i / 8.0, 1 + i / 1000.00000, CASE WHEN i > 998 THEN 'NaN' ELSE i::numeric END,
+             CASE WHEN i % 2 = 0 THEN '-Infinity' ELSE i::numeric END, CASE i WHEN 3 THEN -1e30 ELSE 0.123456789 END,
+             CASE i WHEN 5 THEN -1e20 ELSE 0.5 END, NULL FROM generate_series(1, 1000) i;
+         INSERT INTO held (a) VALUES ('Infinity'), ('-Infinity')",
+    )
+    .await;
+    // What is not counted is found out while it is read, and then read again.
+    let again = Arc::new(AtomicUsize::new(0));
+    let count = again.clone();
+    let hook = move |event: &Event| {
+        count.fetch_add(usize::from(matches!(event, Event::Warning(_))), Ordering::Relaxed);
+    };
+    world.dump_hooked(hook, |_| ()).await.unwrap();
+    assert_eq!(again.load(Ordering::Relaxed), 0);
+    let manifest = world.vault.manifest(&world.vault.backups().unwrap()[0]).unwrap().manifest;
+    let scale = |mapping: &Mapping| match mapping {
+        Mapping::Decimal { precision: 38, scale, .. } => Some(*scale),
+        Mapping::NumericText => None,
+        other => panic!("{other:?}"),
+    };
+    let found: Vec<Option<u8>> =
+        manifest.body.tables[0].columns.iter().map(|column| scale(&column.mapping)).collect();
+    assert_eq!(found, [Some(20), Some(20), Some(0), None, None, Some(1), Some(0)]);
 }
