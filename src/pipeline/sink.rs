@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{BackupId, RowsetDigest};
 use crate::codec::CodecError;
-use crate::codec::file::{Beside, Crew, FinishedPiece, LARGE_TUPLE, PieceLimits, PieceWriter};
+use crate::codec::file::{Beside, Crew, FinishedPiece, LARGE_TUPLE, PieceLimits, PieceWriter, Precedent};
 use crate::codec::rowset::RowHasher;
 use crate::codec::shape::PieceShape;
 use crate::manifest::{Piece, RowGroup, Sidecar};
@@ -39,6 +39,8 @@ pub struct UnitTarget {
     pub key: [u8; 32],
     /// Threads that encode beside the one that decodes.
     pub encoders: usize,
+    /// How the columns of the table's other units are encoded.
+    pub precedent: Precedent,
 }
 
 /// A unit as stored.
@@ -148,6 +150,7 @@ fn open(target: &UnitTarget, part: usize, plain: bool) -> Result<PieceWriter<Sta
     let hasher = RowHasher::new(&target.key);
     let limits = PieceLimits { plain, ..PieceLimits::default() };
     let writer = PieceWriter::new(file, &target.shape, hasher, limits, open_sidecar)?;
+    let writer = writer.with_precedent(target.precedent.clone());
     // A large tuple is encoded alone and at once; nothing may be decoded beside it.
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) if !plain && target.encoders > 0 => {

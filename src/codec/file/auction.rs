@@ -3,7 +3,7 @@
 //! The choice beats any compression level, at less work, and it depends on the data: prices that repeat want a
 //! dictionary, prices of many symbols in turn want none, times want differences. The first rows stand for all, but for
 //! dictionaries, whose weight falls with every row that finds its value in them: theirs is reckoned for a whole row group.
-//! It does not read a clock, so that the same rows give the same file.
+//! It does not read a clock, so that the same rows get the same choice.
 
 use std::cell::OnceCell;
 
@@ -99,8 +99,37 @@ pub(super) struct Terms {
     pub(super) dictionaries: bool,
 }
 
-/// The best choice for a column that begins with `array`. `None`: the default will do.
-pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, CodecError> {
+/// What an auction came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Won {
+    pub(super) choice: Choice,
+    /// Bytes a value of the sample: plain under the lower level, and as was chosen.
+    plain: f64,
+    chosen: f64,
+}
+
+/// Samples of one kind of rows differ by less: a part of their bytes, and bytes a value.
+const ALIKE: (f64, f64) = (0.1, 0.05);
+
+impl Won {
+    /// Whether the auction for a column with these bytes a value in its sample would come to the same.
+    fn is_like(
+        &self,
+        plain: f64,
+        chosen: impl FnOnce() -> Result<f64, CodecError>,
+    ) -> Result<bool, CodecError> {
+        let alike = |one: f64, other: f64| (one - other).abs() <= ALIKE.0 * other + ALIKE.1;
+        Ok(alike(plain, self.plain) && alike(chosen()?, self.chosen))
+    }
+}
+
+/// The best choice for a column that begins with `array`. `None`: the default will do. Where the column is like one whose auction
+/// was held `before`, its choice holds.
+pub(super) fn choose(
+    array: &ArrayRef,
+    terms: Terms,
+    before: Option<&Won>,
+) -> Result<Option<Won>, CodecError> {
     let Terms { group_rows, level, dictionaries } = terms;
     let Some(candidates) = candidates(array.data_type()) else { return Ok(None) };
     let sample = array.slice(0, array.len().min(SAMPLE));
@@ -111,6 +140,12 @@ pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, C
     let rows = (sample.len() * ENOUGH_BYTES / bytes).max(FEWEST).min(sample.len());
     let (low, high) = (zstd(LOW.min(level))?, zstd(level)?);
     let column = Column::new(array, rows, group_rows, low)?;
+    let plain = column.a_value(column.plain);
+    if let Some(before) = before
+        && before.is_like(plain, || column.sampled(before.choice))?
+    {
+        return Ok(Some(*before));
+    }
     let mut best = None;
     for encoding in candidates.iter().filter(|encoding| dictionaries || encoding.is_some()) {
         column.bid(Choice { encoding: *encoding, compression: low }, &mut best)?;
@@ -121,7 +156,8 @@ pub(super) fn choose(array: &ArrayRef, terms: Terms) -> Result<Option<Choice>, C
             column.bid(Choice { encoding, compression }, &mut best)?;
         }
     }
-    Ok(best.map(|bid| bid.choice))
+    let Some(Bid { choice, .. }) = best else { return Ok(None) };
+    Ok(Some(Won { choice, plain, chosen: column.sampled(choice)? }))
 }
 
 /// A choice and what it costs.
@@ -171,6 +207,21 @@ impl Column {
         let (sample, grown) = (array.slice(0, rows), array.slice(0, array.len().min(2 * rows)));
         let plain = written(&sample, Some(Encoding::PLAIN), low)?;
         Ok(Self { sample, grown, group_rows, low, plain, dictionary: OnceCell::new() })
+    }
+
+    fn a_value(&self, written: Written) -> f64 {
+        (written.data + written.dictionary) / self.sample.len() as f64
+    }
+
+    /// Bytes a value of the sample as a choice has it.
+    fn sampled(&self, choice: Choice) -> Result<f64, CodecError> {
+        let plain = Choice { encoding: Some(Encoding::PLAIN), compression: self.low };
+        let found = if choice == plain {
+            self.plain
+        } else {
+            written(&self.sample, choice.encoding, choice.compression)?
+        };
+        Ok(self.a_value(found))
     }
 
     /// Makes a choice the best, if its price is below the best one's.

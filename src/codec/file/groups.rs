@@ -14,6 +14,7 @@ use parquet::file::metadata::KeyValue;
 use super::cluster::{self, Cluster};
 use super::columns::Crew;
 use super::output::Output;
+use super::precedent::Precedent;
 use super::writer::{PieceLimits, RowGroupDigest};
 use crate::base::Digest;
 use crate::codec::CodecError;
@@ -161,6 +162,13 @@ impl<W: Write + Send + 'static> Encoder<W> {
     /// From now on batches that others follow are encoded by a crew.
     pub(super) fn use_crew(&mut self, crew: Crew) {
         self.crew = Some(crew);
+    }
+
+    /// To be called before the first batch; see [`Output::heed`].
+    pub(super) fn heed(&mut self, precedent: Precedent) {
+        if let Place::Here(groups) = &mut self.groups {
+            groups.output.heed(precedent);
+        }
     }
 
     /// Encodes a batch: beside the caller if more will follow, and when there is room for it.

@@ -11,8 +11,9 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
-use super::auction::{self, Choice, Terms};
+use super::auction::{self, Choice, Terms, Won};
 use super::columns::{Columns, Crew};
+use super::precedent::Precedent;
 use super::schema::{has_room_for_dictionaries, parquet_schema, writer_properties};
 use super::sink::HashingSink;
 use super::writer::PieceLimits;
@@ -24,6 +25,7 @@ pub(super) struct Output<W: Write + Send> {
     shape: PieceShape,
     schema: SchemaRef,
     limits: PieceLimits,
+    precedent: Precedent,
     /// Until the first batch.
     sink: Option<HashingSink<W>>,
     /// From the first batch on.
@@ -41,7 +43,13 @@ struct File<W: Write + Send> {
 impl<W: Write + Send> Output<W> {
     pub(super) fn new(sink: W, shape: &PieceShape, limits: PieceLimits) -> Self {
         let (sink, schema) = (Some(HashingSink::new(sink)), shape.arrow_schema());
-        Self { shape: shape.clone(), schema, limits, sink, file: None, columns: Columns::default() }
+        let (precedent, columns) = (Precedent::default(), Columns::default());
+        Self { shape: shape.clone(), schema, limits, precedent, sink, file: None, columns }
+    }
+
+    /// Goes by the auctions of other files, or sets them.
+    pub(super) fn heed(&mut self, precedent: Precedent) {
+        self.precedent = precedent;
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -77,18 +85,22 @@ impl<W: Write + Send> Output<W> {
         group_rows: usize,
         dictionaries: bool,
     ) -> Result<Vec<(ColumnPath, Choice)>, CodecError> {
-        let mut choices = Vec::new();
         if self.limits.plain {
-            return Ok(choices);
+            return Ok(Vec::new());
         }
         let rows = batch.num_rows();
         let by_bytes = self.limits.group_bytes.saturating_mul(rows) / batch.get_array_memory_size().max(1);
         let group_rows = group_rows.min(by_bytes.max(rows));
         let terms = Terms { group_rows, level: self.limits.zstd_level, dictionaries };
-        for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
-            let choice = auction::choose(array, terms)?;
-            choices.extend(choice.map(|choice| (ColumnPath::new(vec![field.name().clone()]), choice)));
-        }
+        let columns = batch.columns().iter().enumerate();
+        let won: Vec<Option<Won>> = columns
+            .map(|(index, array)| auction::choose(array, terms, self.precedent.of(index, group_rows)))
+            .collect::<Result<_, _>>()?;
+        let named = self.schema.fields().iter().zip(&won);
+        let choices = named
+            .filter_map(|(field, won)| Some((ColumnPath::new(vec![field.name().clone()]), (*won)?.choice)))
+            .collect();
+        self.precedent.note(group_rows, won);
         Ok(choices)
     }
 

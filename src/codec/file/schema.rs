@@ -21,7 +21,7 @@ pub const SCHEMA_KEY: &str = "barkeep.schema";
 /// Key of the file's metadata under which the number of entries in the exceptions sidecar stands.
 pub const EXCEPTIONS_KEY: &str = "barkeep.exceptions";
 
-/// Named in the footer. Without a version of ours, so that the same rows give the same file.
+/// Named in the footer. Without a version of ours, so that the same rows give the same file, whichever version wrote them.
 const CREATED_BY: &str = "barkeep";
 
 pub(super) fn parquet_schema(shape: &PieceShape) -> Result<SchemaDescriptor, CodecError> {

@@ -16,6 +16,7 @@ use super::columns::Crew;
 use super::exceptions::{Exceptions, FinishedExceptions};
 use super::groups::{Batch, Encoder, Ended, Groups};
 use super::output::Output;
+use super::precedent::Precedent;
 use super::schema::EXCEPTIONS_KEY;
 use crate::base::{Digest, RowsetDigest};
 use crate::codec::CodecError;
@@ -190,6 +191,13 @@ impl<W: Write + Send + 'static> PieceWriter<W> {
     #[must_use]
     pub fn with_crew(mut self, crew: Crew) -> Self {
         self.encoder.use_crew(crew);
+        self
+    }
+
+    /// Columns are encoded as in other files of the table, where they are like theirs.
+    #[must_use]
+    pub fn with_precedent(mut self, precedent: Precedent) -> Self {
+        self.encoder.heed(precedent);
         self
     }
 

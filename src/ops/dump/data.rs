@@ -1,6 +1,7 @@
 //! The rows: plan every table under the snapshot, run the lanes, widen what had too many exceptions, count what was split.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::earlier::{Carried, Earlier};
 use crate::base::{Event, TableName, path_segment};
 use crate::catalog::Relation;
 use crate::codec::copy::MAX_TUPLE;
+use crate::codec::file::Precedent;
 use crate::manifest::{ChunkUnit, LateRead, Mapping, Piece, Table, TableColumn, TableKind, Unit, Warning};
 use crate::ops::OpsError;
 use crate::pg::Locked;
@@ -282,7 +284,17 @@ impl Run<'_> {
         let mut units: Vec<UnitPlan> =
             wanted.iter().flat_map(|table| planned[*table].units.clone()).collect();
         order(&mut units);
-        units.iter().map(|unit| self.job(planned, unit, staging, &carried[&unit.table])).collect()
+        // Leaves of a tree are read as one, and are as like each other as units of a table.
+        let mut precedents: HashMap<&str, Precedent> = HashMap::new();
+        let job = |unit: &UnitPlan| {
+            let mut job = self.job(planned, unit, staging, &carried[&unit.table])?;
+            job.target.precedent = match precedents.entry(&planned[unit.table].table.folder) {
+                Entry::Occupied(first) => first.get().for_others(),
+                Entry::Vacant(none) => none.insert(Precedent::first()).clone(),
+            };
+            Ok(job)
+        };
+        units.iter().map(job).collect()
     }
 
     /// One unit, ready to run.
@@ -316,7 +328,8 @@ impl Run<'_> {
             ),
         };
         let (staging, shape) = (Arc::clone(staging), Arc::clone(&carried.shape));
-        let target = UnitTarget { staging, stem, shape, key, encoders: self.encoders() };
+        let (encoders, precedent) = (self.encoders(), Precedent::default());
+        let target = UnitTarget { staging, stem, shape, key, encoders, precedent };
         let name = table.name.clone();
         Ok(UnitJob { table: unit.table, unit: unit.unit, name, reading, sql, target, earlier })
     }

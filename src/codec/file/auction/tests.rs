@@ -70,6 +70,10 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
+fn won(array: &ArrayRef, before: Option<&Won>) -> Won {
+    choose(array, TERMS, before).unwrap().unwrap()
+}
+
 fn size(array: &ArrayRef, choice: Choice) -> f64 {
     let written = written(array, choice.encoding, choice.compression).unwrap();
     written.dictionary + written.data
@@ -79,7 +83,7 @@ fn size(array: &ArrayRef, choice: Choice) -> f64 {
 fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
     let mut winners = Vec::new();
     for (name, array) in columns() {
-        let choice = choose(&array, TERMS).unwrap().unwrap();
+        let choice = won(&array, None).choice;
         let of = |encoding: &Option<Encoding>| {
             size(&array, Choice { encoding: *encoding, compression: zstd(3).unwrap() })
         };
@@ -102,11 +106,53 @@ fn what_wins_on_a_few_rows_is_near_the_best_of_all_rows() {
 #[test]
 fn the_same_rows_get_the_same_choice_and_few_rows_none() {
     for (_, array) in columns() {
-        assert_eq!(choose(&array, TERMS).unwrap(), choose(&array, TERMS).unwrap());
-        assert_eq!(choose(&array.slice(0, FEWEST - 1), TERMS).unwrap(), None);
-        let low = choose(&array, Terms { level: 1, ..TERMS }).unwrap().unwrap();
+        assert_eq!(won(&array, None), won(&array, None));
+        assert_eq!(choose(&array.slice(0, FEWEST - 1), TERMS, None).unwrap(), None);
+        let low = choose(&array, Terms { level: 1, ..TERMS }, None).unwrap().unwrap().choice;
         assert!([zstd(1).unwrap(), Compression::UNCOMPRESSED].contains(&low.compression), "{low:?}");
-        let without = choose(&array, Terms { dictionaries: false, ..TERMS }).unwrap().unwrap();
+        let without = choose(&array, Terms { dictionaries: false, ..TERMS }, None).unwrap().unwrap().choice;
         assert!(without.encoding.is_some(), "no dictionary where there is no room for one: {without:?}");
     }
+}
+
+#[test]
+fn rows_like_earlier_ones_are_encoded_as_they_were() {
+    let (mut followed, all) = (0, columns());
+    for (name, array) in &all {
+        let first = won(&array.slice(0, ROWS / 2), None);
+        let next = won(&array.slice(ROWS / 2, ROWS / 2), Some(&first));
+        assert_eq!(next.choice, first.choice, "{name}");
+        // With the earlier one's bytes: another auction comes to its own.
+        followed += usize::from(next == first);
+    }
+    assert_eq!(followed, all.len() - 1, "all but times, which are not as small, if plain, as earlier ones");
+}
+
+#[test]
+fn rows_unlike_earlier_ones_are_not_made_larger_by_them() {
+    let columns = columns();
+    let mut misled = 0;
+    for (before, earlier) in &columns {
+        let first = won(earlier, None);
+        for (name, array) in columns.iter().filter(|(_, array)| array.data_type() == earlier.data_type()) {
+            let bound = size(array, won(array, None).choice) * 1.1 + 0.1 * ROWS as f64;
+            let found = size(array, won(array, Some(&first)).choice);
+            assert!(found <= bound, "{name} after {before}: {found}, {bound} at most");
+            misled += usize::from(size(array, first.choice) > bound);
+        }
+    }
+    assert!(misled > 5, "columns that differ so much that the other's choice would be wrong: {misled}");
+}
+
+#[test]
+fn rows_that_are_as_small_only_when_plain_are_no_like_ones() {
+    let rising = decimals(|at| at as i64 * 10_000);
+    let own = won(&rising, None);
+    let mut by_chance = 0;
+    for distinct in std::iter::successors(Some(2_u64), |most| Some(most + most / 10 + 1)).take(60) {
+        let few = won(&decimals(|at| (noise(at) % distinct) as i64 * 1_234_567), None);
+        by_chance += usize::from(few.is_like(own.plain, || Ok(few.chosen)).unwrap());
+        assert_eq!(won(&rising, Some(&few)).choice, own.choice, "after {distinct} values in any order");
+    }
+    assert!(by_chance > 0, "some are as small as {own:?}");
 }
