@@ -77,12 +77,19 @@ trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytes for S {}
 type Wire = Box<dyn Bytes>;
 
+/// Bytes that may wait in a Unix socket for the server; the kernel takes less where it allows less. It wakes who sends only when
+/// three quarters are gone, and of the usual 208 KiB the rest is read before a thread of a restore has got a processor: with this
+/// one lane of ten million bars takes a sixteenth less. TCP finds its own size.
+const SEND_BUFFER: usize = 1 << 20;
+
 /// Opens the socket.
 async fn reach(settings: &ConnectionSettings) -> Result<Wire, PgError> {
     let opened = async {
         if is_socket_directory(&settings.host) {
             let path = Path::new(&settings.host).join(format!(".s.PGSQL.{}", settings.port));
-            return Ok::<Wire, std::io::Error>(Box::new(UnixStream::connect(path).await?));
+            let stream = UnixStream::connect(path).await?;
+            socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
+            return Ok::<Wire, std::io::Error>(Box::new(stream));
         }
         let stream = TcpStream::connect((settings.host.clone(), settings.port)).await?;
         stream.set_nodelay(true)?;
