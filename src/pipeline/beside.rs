@@ -39,6 +39,8 @@ struct State<'a> {
     settled: Settled<'a>,
     analyzed: BTreeSet<TableName>,
     loads: VecDeque<LoadJob>,
+    /// Where rows go right now, once for each lane.
+    under_load: Vec<TableName>,
     /// Bytes of all rows to come, by where they go.
     sizes: BTreeMap<TableName, u64>,
     /// Loads that may run at once.
@@ -104,6 +106,7 @@ impl<'a> Beside<'a> {
             settled: Settled::new(schedule, analyze),
             analyzed: BTreeSet::new(),
             loads: VecDeque::new(),
+            under_load: Vec::new(),
             sizes,
             lanes: 0,
             all: 0,
@@ -142,7 +145,7 @@ impl<'a> Beside<'a> {
             let mut state = self.state();
             let mut jobs = level.jobs;
             let size = |job: &LoadJob| state.sizes.get(&job.into).copied().unwrap_or_default();
-            // The pieces of one table after each other, so that it can be built while others are loaded.
+            // The pieces of one table after each other, so that it can be built while others are loaded; see `Ahead::next_rows`.
             jobs.sort_by_cached_key(|job| (Reverse(size(job)), job.into.clone(), Reverse(job.bytes)));
             state.loads = jobs.into();
             (state.lanes, state.all, state.last) = (level.lanes.max(1), lanes.max(1), level.last);
@@ -169,8 +172,7 @@ impl<'a> Beside<'a> {
                 Step::Load(job) => {
                     let outcome = loading.one(&mut loads, &job).await?;
                     let mut state = self.state();
-                    state.loading -= 1;
-                    state.ahead.ended(&job.into);
+                    state.loaded(&job.into);
                     done.push((*job, outcome));
                 }
                 Step::Build(number) => self.build(loading, &mut builds, number).await?,
@@ -252,6 +254,14 @@ impl State<'_> {
         Lanes { all: self.all, busy: self.loading + self.building + self.analyzing }
     }
 
+    fn loaded(&mut self, into: &TableName) {
+        self.loading -= 1;
+        if let Some(place) = self.under_load.iter().position(|table| table == into) {
+            self.under_load.swap_remove(place);
+        }
+        self.ahead.ended(into);
+    }
+
     /// The next thing to do, and whether the last rows have just come.
     fn next(&mut self) -> (Step, bool) {
         let all_there = self.last && self.loads.is_empty() && self.loading == 0;
@@ -265,9 +275,10 @@ impl State<'_> {
             return (Step::Build(number), rows_are_done);
         }
         if self.loading < self.lanes
-            && let Some(job) = self.loads.pop_front()
+            && let Some(job) = self.next_load()
         {
             self.loading += 1;
+            self.under_load.push(job.into.clone());
             return (Step::Load(Box::new(job)), rows_are_done);
         }
         let more = self.loading > 0 || (self.last && self.building > 0);
@@ -282,6 +293,12 @@ impl State<'_> {
             None => Step::Done,
         };
         (step, rows_are_done)
+    }
+
+    fn next_load(&mut self) -> Option<LoadJob> {
+        let tables = self.loads.iter().map(|job| &job.into);
+        let next = self.ahead.next_rows(tables, &self.under_load, self.all);
+        self.loads.remove(next)
     }
 
     /// A job beside the rows, unless the next rows belong to a larger table.

@@ -96,6 +96,22 @@ impl<'a> Ahead<'a> {
         self.to_come.get(table).is_none_or(|to_come| to_come.exclusive == 0 && to_come.shared == 0)
     }
 
+    /// Which of the rows to come a lane takes next; `tables` is where they go, the largest table first, and `under_load` where others go
+    /// right now. Lanes that load one table together wait for each other whenever it grows. So a lane takes another table's
+    /// rows, if what is built on the first one keeps all lanes busy when its rows are there; else they are kept for lanes
+    /// that would have nothing to build.
+    pub fn next_rows<'t>(
+        &self,
+        mut tables: impl Iterator<Item = &'t TableName>,
+        under_load: &[TableName],
+        lanes: usize,
+    ) -> usize {
+        let Some(largest) = tables.next().filter(|largest| under_load.contains(largest)) else { return 0 };
+        let keeps_busy = self.jobs_of.get(largest).is_some_and(|jobs| jobs.len() >= lanes);
+        let other = tables.position(|table| keeps_busy && !under_load.contains(table));
+        other.map_or(0, |behind| behind + 1)
+    }
+
     /// The largest job that can begin now, and its weight. It is not handed out yet.
     pub fn next(&mut self, dispatcher: &Dispatcher<'_>) -> Option<(usize, u64)> {
         self.open.retain(|(_, job)| dispatcher.is_waiting(*job));
@@ -160,6 +176,25 @@ mod tests {
         // Rows that go through the parent may end in any partition.
         let claims = schedule.claims(&name("bars"));
         assert!(claims.contains(&(name("bars_2024"), Access::Exclusive)), "{claims:?}");
+    }
+
+    #[test]
+    fn lanes_load_different_tables_where_what_is_built_keeps_them_busy() {
+        let schedule = PostDataSchedule::new(&nasty(), &[]);
+        let tables = ["orders", "orders", "accounts"].map(name);
+        let ahead = Ahead::new(&schedule, tables.clone(), &BTreeSet::new());
+        let builds = ahead.jobs_of[&name("orders")].len();
+        assert!(builds >= 2, "{builds}");
+        let next = |under_load: &[&str], lanes| {
+            let under_load: Vec<TableName> = under_load.iter().map(|table| name(table)).collect();
+            ahead.next_rows(tables.iter(), &under_load, lanes)
+        };
+        assert_eq!(next(&[], builds), 0);
+        assert_eq!(next(&["orders"], builds), 2);
+        assert_eq!(next(&["orders"], builds + 1), 0, "kept for a lane that would have nothing to build");
+        assert_eq!(next(&["accounts"], builds), 0);
+        assert_eq!(next(&["orders", "accounts"], builds), 0, "together, where there is no other");
+        assert_eq!(ahead.next_rows([].iter(), &[], builds), 0);
     }
 
     #[test]
