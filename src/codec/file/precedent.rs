@@ -67,7 +67,7 @@ mod tests {
     const ROWS: i64 = 8192;
 
     fn few(at: i64) -> i64 {
-        (at * 7919 ^ at * at >> 5) % 50 * 1_234_567
+        ((at * 7919) ^ ((at * at) >> 5)) % 50 * 1_234_567
     }
 
     fn growing(at: i64) -> i64 {
