@@ -39,15 +39,14 @@ struct State<'a> {
     settled: Settled<'a>,
     analyzed: BTreeSet<TableName>,
     loads: VecDeque<LoadJob>,
-    /// Where rows go right now, once for each lane.
-    under_load: Vec<TableName>,
+    /// Where the rows go that are loaded right now, once for each load.
+    loading: Vec<TableName>,
     /// Bytes of all rows to come, by where they go.
     sizes: BTreeMap<TableName, u64>,
     /// Loads that may run at once.
     lanes: usize,
     /// Loads and jobs together.
     all: usize,
-    loading: usize,
     building: usize,
     analyzing: usize,
     /// No rows come after these.
@@ -106,11 +105,10 @@ impl<'a> Beside<'a> {
             settled: Settled::new(schedule, analyze),
             analyzed: BTreeSet::new(),
             loads: VecDeque::new(),
-            under_load: Vec::new(),
+            loading: Vec::new(),
             sizes,
             lanes: 0,
             all: 0,
-            loading: 0,
             building: 0,
             analyzing: 0,
             last: false,
@@ -251,20 +249,19 @@ impl<'a> Beside<'a> {
 
 impl State<'_> {
     fn at_work(&self) -> Lanes {
-        Lanes { all: self.all, busy: self.loading + self.building + self.analyzing }
+        Lanes { all: self.all, busy: self.loading.len() + self.building + self.analyzing }
     }
 
     fn loaded(&mut self, into: &TableName) {
-        self.loading -= 1;
-        if let Some(place) = self.under_load.iter().position(|table| table == into) {
-            self.under_load.swap_remove(place);
+        if let Some(place) = self.loading.iter().position(|table| table == into) {
+            self.loading.swap_remove(place);
         }
         self.ahead.ended(into);
     }
 
     /// The next thing to do, and whether the last rows have just come.
     fn next(&mut self) -> (Step, bool) {
-        let all_there = self.last && self.loads.is_empty() && self.loading == 0;
+        let all_there = self.last && self.loads.is_empty() && self.loading.is_empty();
         let rows_are_done = all_there && !std::mem::replace(&mut self.told, all_there);
         let build = match all_there {
             true => self.dispatcher.next_of_first_stage(),
@@ -274,14 +271,13 @@ impl State<'_> {
             self.building += 1;
             return (Step::Build(number), rows_are_done);
         }
-        if self.loading < self.lanes
+        if self.loading.len() < self.lanes
             && let Some(job) = self.next_load()
         {
-            self.loading += 1;
-            self.under_load.push(job.into.clone());
+            self.loading.push(job.into.clone());
             return (Step::Load(Box::new(job)), rows_are_done);
         }
-        let more = self.loading > 0 || (self.last && self.building > 0);
+        let more = !self.loading.is_empty() || (self.last && self.building > 0);
         // Between levels others are to come, which do not wait for this.
         let ready = if more || self.last { self.settled.next(&self.ahead, &self.dispatcher) } else { None };
         let step = match ready {
@@ -297,14 +293,14 @@ impl State<'_> {
 
     fn next_load(&mut self) -> Option<LoadJob> {
         let tables = self.loads.iter().map(|job| &job.into);
-        let next = self.ahead.next_rows(tables, &self.under_load, self.all);
+        let next = self.ahead.next_rows(tables, &self.loading, self.all);
         self.loads.remove(next)
     }
 
     /// A job beside the rows, unless the next rows belong to a larger table.
     fn early(&mut self) -> Option<usize> {
         let (number, weight) = self.ahead.next(&self.dispatcher)?;
-        let rows = self.loads.front().filter(|_| self.loading < self.lanes);
+        let rows = self.loads.front().filter(|_| self.loading.len() < self.lanes);
         let larger = rows.is_some_and(|job| self.sizes.get(&job.into).is_some_and(|size| *size > weight));
         if larger {
             return None;

@@ -156,8 +156,7 @@ pub(super) fn choose(
             column.bid(Choice { encoding, compression }, &mut best)?;
         }
     }
-    let Some(Bid { choice, .. }) = best else { return Ok(None) };
-    Ok(Some(Won { choice, plain, chosen: column.sampled(choice)? }))
+    Ok(best.map(|Bid { choice, sampled, .. }| Won { choice, plain, chosen: sampled }))
 }
 
 /// A choice and what it costs.
@@ -165,9 +164,10 @@ pub(super) fn choose(
 struct Bid {
     choice: Choice,
     price: f64,
-    /// Bytes a value, in the file and before it was compressed.
+    /// Bytes a value: in a row group, there before it was compressed, and in the sample.
     compressed: f64,
     bare: f64,
+    sampled: f64,
 }
 
 /// Where the lower level finds nothing, the higher one does not either, and what it would gain must pay for its work.
@@ -226,7 +226,7 @@ impl Column {
 
     /// Makes a choice the best, if its price is below the best one's.
     fn bid(&self, choice: Choice, best: &mut Option<Bid>) -> Result<(), CodecError> {
-        let (compressed, bare) = self.bytes_a_value(choice, *best)?;
+        let (compressed, bare, sampled) = self.bytes_a_value(choice, *best)?;
         let a_byte = match choice.compression {
             Compression::UNCOMPRESSED => 0.0,
             zstd if zstd == self.low => COMPRESSING,
@@ -234,25 +234,27 @@ impl Column {
         };
         let price = compressed + (encoding_work(choice.encoding) + bare * a_byte) / NANOSECONDS_A_BYTE;
         if best.is_none_or(|best| price < best.price) {
-            *best = Some(Bid { choice, price, compressed, bare });
+            *best = Some(Bid { choice, price, compressed, bare, sampled });
         }
         Ok(())
     }
 
-    /// What one value takes in a row group: in the file, and before it is compressed.
-    fn bytes_a_value(&self, choice: Choice, best: Option<Bid>) -> Result<(f64, f64), CodecError> {
+    /// What one value takes: in a row group, there before it is compressed, and in the sample.
+    fn bytes_a_value(&self, choice: Choice, best: Option<Bid>) -> Result<(f64, f64, f64), CodecError> {
         let rows = self.sample.len() as f64;
         if choice == (Choice { encoding: Some(Encoding::PLAIN), compression: self.low }) {
-            return Ok((self.plain.data / rows, self.plain.uncompressed / rows));
+            let plain = self.plain.data / rows;
+            return Ok((plain, self.plain.uncompressed / rows, plain));
         }
         if choice.encoding.is_some() {
             // What it takes without compression was seen when it was compressed.
             let known = best.filter(|best| best.choice.encoding == choice.encoding);
             if let (Compression::UNCOMPRESSED, Some(Bid { bare, .. })) = (choice.compression, known) {
-                return Ok((bare, bare));
+                return Ok((bare, bare, bare));
             }
             let found = written(&self.sample, choice.encoding, choice.compression)?;
-            return Ok((found.data / rows, found.uncompressed / rows));
+            let compressed = found.data / rows;
+            return Ok((compressed, found.uncompressed / rows, compressed));
         }
         let Dictionary { written: bare, exponent } = self.dictionary()?;
         let found = match choice.compression {
@@ -270,7 +272,7 @@ impl Column {
         let longer = growth.log2() / 8.0;
         let bytes = inside * (found.data / rows + longer) + (1.0 - inside) * self.plain.data / rows;
         let uncompressed = (found.uncompressed - all).max(0.0) / rows + longer + all * growth / group;
-        Ok((bytes + found.dictionary * growth / group, uncompressed))
+        Ok((bytes + found.dictionary * growth / group, uncompressed, self.a_value(found)))
     }
 
     /// Asked for by up to three choices, and made once.

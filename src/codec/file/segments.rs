@@ -57,9 +57,9 @@ impl Length for Complete {
 }
 
 impl ChunkReader for Complete {
-    type T = From;
+    type T = Rest;
 
-    fn get_read(&self, start: u64) -> Result<From> {
+    fn get_read(&self, start: u64) -> Result<Rest> {
         let (mut skipped, mut rest) = (start, VecDeque::with_capacity(self.0.len()));
         for segment in &self.0 {
             let skip = skipped.min(segment.len() as u64);
@@ -67,7 +67,7 @@ impl ChunkReader for Complete {
             rest.push_back(segment.slice(skip as usize..));
         }
         match skipped {
-            0 => Ok(From(rest)),
+            0 => Ok(Rest(rest)),
             _ => Err(ParquetError::EOF(format!("a chunk of {} bytes has none at {start}", self.len()))),
         }
     }
@@ -80,9 +80,9 @@ impl ChunkReader for Complete {
 }
 
 /// All bytes from one on.
-pub(super) struct From(VecDeque<Bytes>);
+pub(super) struct Rest(VecDeque<Bytes>);
 
-impl Read for From {
+impl Read for Rest {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while let Some(segment) = self.0.front_mut() {
             if segment.is_empty() {
@@ -115,7 +115,7 @@ mod tests {
             let complete = segments.complete();
             prop_assert_eq!(complete.len(), all.len() as u64);
             let mut read = Vec::new();
-            let found = complete.get_read(start as u64).map(|mut from| from.read_to_end(&mut read));
+            let found = complete.get_read(start as u64).map(|mut rest| rest.read_to_end(&mut read));
             prop_assert_eq!(found.is_ok(), start <= all.len());
             prop_assert_eq!(&read[..], all.get(start..).unwrap_or_default());
             let bytes = complete.get_bytes(start as u64, some).ok();
