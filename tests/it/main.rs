@@ -8,7 +8,6 @@ mod checks;
 mod cluster;
 mod connections;
 mod container;
-mod cost;
 mod diff;
 mod disk;
 mod drift;
