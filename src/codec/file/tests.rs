@@ -269,6 +269,16 @@ fn constant_display_scales_make_one_entry_a_batch() {
 }
 
 #[test]
+fn the_rows_that_a_sidecar_names_are_written_by_their_differences() {
+    let mapping = Mapping::Decimal { precision: 18, scale: 6, display_scale: 6 };
+    let rows: Vec<Row> = (0..4096).map(|at| vec![Some(numeric(&[5], 0, at % 2))]).collect();
+    let written = check(&shape(&[mapping], 0), &rows, PieceLimits::default());
+    assert_eq!(written.finished.exceptions.as_ref().map(|exceptions| exceptions.entries), Some(4096));
+    let bytes = written.sidecar.unwrap().len();
+    assert!(bytes < 4096, "{bytes} bytes for 4,096 entries");
+}
+
+#[test]
 fn a_piece_without_its_sidecar_or_with_another_is_refused() {
     let shape = shape(&[Mapping::Utf8], 0);
     let bad = |count: usize| vec![vec![Some(vec![0xff])]; count];
