@@ -235,6 +235,10 @@ impl FlatColumn {
     fn end_page(&mut self) -> Result<(), CodecError> {
         // Who reads the connection may wait for this processor; soon the socket is full, and then the server waits, too (decision 0015).
         std::thread::yield_now();
+        let valid = self.page.rows - self.page.nulls;
+        if self.page.values.counted().is_some_and(|counted| counted != valid) {
+            return Err(self.unsuited());
+        }
         self.scratch.clear();
         if self.description.max_def_level() > 0 {
             self.page.levels.end(&mut self.scratch);
@@ -274,7 +278,7 @@ impl FlatColumn {
             self.end_page()?;
         }
         let physical = self.description.physical_type();
-        let Some(plain) = Values::encoded(self.rules.encoding, physical) else { return Ok(()) };
+        let plain = Values::encoded(self.rules.encoding, physical).ok_or_else(|| self.unsuited())?;
         let Values::Dictionary(dictionary) = std::mem::replace(&mut self.page.values, plain) else {
             return Ok(());
         };
@@ -283,6 +287,12 @@ impl FlatColumn {
         let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
         self.put_page(CompressedPage::new(page, values.len()))?;
         std::mem::take(&mut self.waiting).into_iter().try_for_each(|page| self.put_page(page))
+    }
+
+    /// [`Self::begin`] pairs no encoding with values that it is not for; if it did, they would be missing from the page.
+    fn unsuited(&self) -> CodecError {
+        let (name, encoding) = (self.description.name(), self.rules.encoding);
+        CodecError::Piece(format!("{name} has values that {encoding} or its dictionary does not take"))
     }
 
     fn put_page(&mut self, page: CompressedPage) -> Result<(), CodecError> {

@@ -175,6 +175,11 @@ impl Dictionary {
         entries + self.values.capacity() + self.places.capacity() * size_of::<u32>()
     }
 
+    /// Values of the open page.
+    pub(super) fn page_count(&self) -> usize {
+        self.places.len()
+    }
+
     fn width(&self) -> u32 {
         runs::width(self.count as usize)
     }

@@ -37,6 +37,10 @@ impl Differences {
         self.blocks.len()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.count as usize
+    }
+
     pub(super) fn put<T: Copy + Into<i64>>(&mut self, mut values: &[T]) {
         if self.count == 0
             && let Some((first, rest)) = values.split_first()

@@ -257,6 +257,45 @@ fn an_array_that_the_column_cannot_hold_is_an_error() {
 }
 
 #[test]
+fn values_that_an_encoding_is_not_for_are_an_error_at_the_end_of_their_page() {
+    let texts = || Values::encoded(Encoding::DELTA_LENGTH_BYTE_ARRAY, Type::BYTE_ARRAY).unwrap();
+    let prefixes = || Values::encoded(Encoding::DELTA_BYTE_ARRAY, Type::BYTE_ARRAY).unwrap();
+    let differences = || Values::encoded(Encoding::DELTA_BINARY_PACKED, Type::INT64).unwrap();
+    let dictionary = |physical| Values::in_dictionary(physical).unwrap();
+    let close = |kind: usize, values: Option<Values>| {
+        let array = array(kind, true, &[Some(1), None, Some(1)]);
+        let schema = Schema::new(vec![Field::new("c", array.data_type().clone(), true)]);
+        let parquet = parquet::arrow::ArrowSchemaConverter::new().convert(&schema).unwrap();
+        let properties = plain().set_statistics_enabled(EnabledStatistics::None).build();
+        let mut column =
+            FlatColumn::begin(parquet.column(0), array.data_type(), &properties).unwrap().unwrap();
+        if let Some(values) = values {
+            column.page.values = values;
+        }
+        column.write(&array).unwrap();
+        column.close()
+    };
+    let (numbers, strings, uuids) = (2, 9, 8);
+    for kind in [numbers, strings, uuids] {
+        close(kind, None).unwrap();
+    }
+    close(numbers, Some(dictionary(Type::INT64))).unwrap();
+    close(strings, Some(dictionary(Type::BYTE_ARRAY))).unwrap();
+    let unsuited = [
+        (numbers, texts()),
+        (numbers, prefixes()),
+        (numbers, dictionary(Type::BYTE_ARRAY)),
+        (strings, differences()),
+        (strings, dictionary(Type::INT64)),
+        (uuids, dictionary(Type::INT64)),
+    ];
+    for (kind, values) in unsuited {
+        let error = close(kind, Some(values)).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("c has values that PLAIN or its dictionary does not take"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_nested_or_otherwise_encoded_is_left_to_the_parquet_crate() {
     let of = |data_type: DataType, properties: WriterProperties| {
         let schema = Schema::new(vec![Field::new("c", data_type.clone(), true)]);

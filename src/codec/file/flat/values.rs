@@ -90,6 +90,18 @@ impl Values {
         }
     }
 
+    /// How many there are, where [`Self::put`] passes over those that the encoding is not for; plain ones are of any type.
+    pub(super) fn counted(&self) -> Option<usize> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Split(bytes, width) => Some(bytes.len() / *width),
+            Self::Differences(differences) => Some(differences.count()),
+            Self::Lengths(lengths, _) => Some(lengths.count()),
+            Self::Prefixes(prefixes) => Some(prefixes.lengths.count()),
+            Self::Dictionary(dictionary) => Some(dictionary.page_count()),
+        }
+    }
+
     /// By this it is told whether the page is full.
     pub(super) fn bytes(&self) -> usize {
         match self {
